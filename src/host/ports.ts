@@ -1,0 +1,234 @@
+/**
+ * The outside world on one page: what the machine asks of its host. Everything but `src/host/` sees only these
+ * interfaces; a test gives plain values instead.
+ */
+import type { Attributes, ReportLine } from '../report.ts'
+
+/** Wall clock and waiting. */
+export interface Clock {
+  /** Microseconds since the epoch. */
+  nowUs(): number
+  /** Resolves after `ms` milliseconds, or at once when `signal` aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+/** What `stat` tells of a path. */
+export interface FileStat {
+  readonly kind: 'file' | 'directory' | 'symlink' | 'other'
+  readonly bytes: number
+  /** Permission bits, e.g. 0o644. */
+  readonly mode: number
+  readonly uid: number
+  readonly mtimeMs: number
+}
+
+/** Owner and mode of something written. */
+export interface WriteOptions {
+  readonly mode?: number
+  /** fsync file and directory, so that the content survives a power cut. */
+  readonly durable?: boolean
+}
+
+/** Space left on the file system of a path. */
+export interface FreeSpace {
+  readonly bytes: number
+  readonly inodes: number
+}
+
+/** Files of the host. A missing file is `undefined`, never an exception; every other failure throws with errno in `code`. */
+export interface Files {
+  readText(path: string): Promise<string | undefined>
+  /** Writes to a temporary name in the same directory and renames. */
+  writeText(path: string, text: string, options?: WriteOptions): Promise<void>
+  appendText(path: string, text: string, options?: WriteOptions): Promise<void>
+  stat(path: string): Promise<FileStat | undefined>
+  lstat(path: string): Promise<FileStat | undefined>
+  /** Names in a directory, sorted; empty when it does not exist. */
+  list(path: string): Promise<readonly string[]>
+  makeDirectory(path: string, mode?: number): Promise<void>
+  chown(path: string, user: string): Promise<void>
+  /** Atomically points the symbolic link `path` at `target`. */
+  link(target: string, path: string): Promise<void>
+  readLink(path: string): Promise<string | undefined>
+  rename(from: string, to: string): Promise<void>
+  /** Removes a file or a whole tree; nothing happens when it is not there. */
+  remove(path: string): Promise<void>
+  freeSpace(path: string): Promise<FreeSpace>
+  /** Calls `onChange` when the file is replaced or written; the result stops watching. */
+  watch(path: string, onChange: () => void): () => void
+}
+
+/** How a command is run; the environment is exactly `env`, nothing is inherited. */
+export interface ExecOptions {
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+  /** Called with each line of stdout and stderr as it comes. */
+  readonly onLine?: (line: string, stream: 'stdout' | 'stderr') => void
+}
+
+/** The end of a command. `signal` is set when it was killed, `timedOut` when by its time limit. */
+export interface ExecResult {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly timedOut: boolean
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs programs from an argument vector, never through a shell. A program that does not exist gives code 127. */
+export interface Exec {
+  run(argv: readonly [string, ...string[]], options?: ExecOptions): Promise<ExecResult>
+}
+
+/** sd_notify(3) of this process; every call does nothing when systemd did not open the socket. */
+export interface Notify {
+  ready(): void
+  stopping(): void
+  /** One line for `systemctl status`, at most 4096 bytes. */
+  status(text: string): void
+  /** EXTEND_TIMEOUT_USEC: the start may take `ms` milliseconds more from now. */
+  extend(ms: number): void
+  watchdog(): void
+}
+
+/** syslog(3) levels as the journal's PRIORITY field knows them. */
+export type Priority = 'err' | 'warning' | 'notice' | 'info' | 'debug'
+
+/** One journal entry with structured fields, systemd.journal-fields(7). */
+export interface JournalEntry {
+  readonly message: string
+  readonly priority: Priority
+  readonly messageId?: string
+  /** Further fields, e.g. `COMFY_STEP`; names are uppercase. */
+  readonly fields?: Readonly<Record<string, string>>
+}
+
+/** The journal of this process; plain lines on stderr where no journal socket was given. */
+export interface Journal {
+  write(entry: JournalEntry): void
+}
+
+/** Values of secrets by variable name, from systemd credentials. */
+export interface Secrets {
+  read(name: string): string | undefined
+}
+
+/** Where a unit's process writes its report, see `src/report.ts`. */
+export interface Report {
+  write(line: ReportLine): void
+}
+
+/** One unit as the manager last described it; times are microseconds, 0 for never (org.freedesktop.systemd1(5)). */
+export interface UnitSnapshot {
+  readonly name: string
+  readonly loadState: string
+  readonly activeState: string
+  readonly subState: string
+  /** Result of the service or socket: success, exit-code, signal, core-dump, timeout, watchdog, oom-kill, … */
+  readonly result: string
+  readonly jobId: number
+  readonly invocationId: string
+  readonly restarts: number
+  readonly mainPid: number
+  readonly exitCode: number
+  readonly exitStatus: number
+  readonly statusText: string
+  readonly conditionResult: boolean
+  readonly conditionUs: number
+  readonly inactiveExitUs: number
+  readonly activeEnterUs: number
+  readonly activeExitUs: number
+  readonly inactiveEnterUs: number
+  readonly execMainStartUs: number
+  readonly execMainExitUs: number
+  readonly needDaemonReload: boolean
+  readonly loadError: string
+}
+
+/** Something that happened in the manager. Unit changes carry the whole snapshot, taken from the signal itself. */
+export type ManagerEvent =
+  | { readonly kind: 'unit'; readonly unit: UnitSnapshot }
+  | { readonly kind: 'job-new'; readonly unit: string; readonly jobId: number; readonly atUs: number }
+  | {
+      readonly kind: 'job-removed'
+      readonly unit: string
+      readonly jobId: number
+      readonly result: string
+      readonly atUs: number
+    }
+  | { readonly kind: 'reloading'; readonly active: boolean; readonly atUs: number }
+  | { readonly kind: 'down'; readonly reason: string }
+  | { readonly kind: 'up' }
+
+/** Boot timestamps of the manager, microseconds since the epoch; 0 where the firmware does not tell. */
+export interface BootTimes {
+  readonly firmwareUs: number
+  readonly loaderUs: number
+  readonly kernelUs: number
+  readonly userspaceUs: number
+  readonly finishUs: number
+}
+
+/** How a job of the manager ended: done, failed, canceled, timeout, dependency, skipped, … */
+export type JobResult = string
+
+/** systemd's manager over D-Bus, org.freedesktop.systemd1(5). Every call throws CM0501 when the bus is gone. */
+export interface Manager {
+  /** e.g. `257.13-1~deb13u1`. */
+  version(): Promise<string>
+  bootTimes(): Promise<BootTimes>
+  /** Loads and describes units, keeping them loaded while this connection lives. */
+  snapshots(names: readonly string[]): Promise<readonly UnitSnapshot[]>
+  /** Names of loaded units that match shell patterns. */
+  list(patterns: readonly string[]): Promise<readonly string[]>
+  /** daemon-reload; resolves when the manager has finished, with its begin and end in microseconds since the epoch. */
+  reload(): Promise<{ readonly startUs: number; readonly endUs: number }>
+  /** Queues a start job; resolves when it is queued. */
+  start(name: string): Promise<void>
+  /** Starts and waits for the job's result. */
+  startAndWait(name: string): Promise<JobResult>
+  stopAndWait(name: string): Promise<JobResult>
+  restartAndWait(name: string): Promise<JobResult>
+  resetFailed(name: string): Promise<void>
+  /** Delivers every event from now on; the result stops. */
+  follow(listener: (event: ManagerEvent) => void): () => void
+  close(): Promise<void>
+}
+
+/** What the host says of itself for the trace's resource and `/status`. */
+export interface HostFacts {
+  readonly hostName: string
+  readonly machineUuid: string
+  readonly bootId: string
+  readonly osName: string
+  readonly osVersion: string
+  readonly kernel: string
+  readonly cpuModel: string
+  readonly cpuCores: number
+  readonly memoryMiB: number
+  /** Display adapters seen by other means than nvidia-smi; for comparison only. */
+  readonly graphics: readonly string[]
+}
+
+/** Facts about the host (systeminformation). */
+export interface HostInspector {
+  inspect(): Promise<HostFacts>
+}
+
+/** A span as data: what the outbox keeps until the exporter has delivered it. Ids are lowercase hex, times microseconds. */
+export interface SpanRecord {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+  readonly name: string
+  readonly startUs: number
+  readonly endUs: number
+  readonly attributes: Attributes
+  readonly events: readonly { readonly name: string; readonly atUs: number; readonly attributes: Attributes }[]
+  readonly links: readonly { readonly traceId: string; readonly spanId: string }[]
+  /** Present when the span's status is ERROR. */
+  readonly error?: string
+  readonly resource: Attributes
+}

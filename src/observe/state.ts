@@ -1,0 +1,107 @@
+import type { Attributes, ReportedFailure } from '../report.ts'
+import type { Phase } from '../steps.ts'
+
+/** State of one step. `skipped` means a Condition said no, which systemd reports as done. */
+export type StepPhase = 'pending' | 'running' | 'done' | 'skipped' | 'failed'
+
+/** Where the machine stands. `degraded`: it was ready and a wanted unit is not active now. */
+export type MachinePhase = 'starting' | 'ready' | 'degraded' | 'failed' | 'stopped'
+
+/** One step of the current startup, as `/status` and `comfy-machine status` show it. Times: microseconds since the epoch. */
+export interface StepState {
+  readonly number: number
+  readonly title: string
+  readonly event: string
+  readonly phase: Phase
+  readonly state: StepPhase
+  readonly startUs?: number
+  readonly endUs?: number
+  /** The unit whose state this step follows; the first one where there is one per GPU. */
+  readonly unit?: string
+  /** What is going on now, from the unit's STATUS= text. */
+  readonly detail?: string
+  /** Failed attempts so far. */
+  readonly attempts: number
+  readonly attributes: Attributes
+  /** One entry per GPU for steps 13, 19 and 20. */
+  readonly instances: readonly InstanceState[]
+}
+
+/** The part of a per-GPU step that belongs to one GPU. */
+export interface InstanceState {
+  readonly gpu: string
+  readonly unit: string
+  readonly state: StepPhase
+  readonly startUs?: number
+  readonly endUs?: number
+}
+
+/** A unit of the machine as systemd last described it. */
+export interface UnitState {
+  readonly name: string
+  readonly activeState: string
+  readonly subState: string
+  readonly result: string
+  readonly mainPid: number
+  readonly restarts: number
+  readonly statusText: string
+  readonly invocationId: string
+}
+
+/** Why the machine is not ready: one entry per failing step and unit. */
+export interface FailingState extends ReportedFailure {
+  readonly step: number
+  readonly stepName: string
+  readonly unit: string
+  readonly gpu?: string
+  /** The unit's own words for what it was doing, if any. */
+  readonly run: string
+  readonly atUs: number
+  readonly attempt: number
+}
+
+/** A GPU of the plan. */
+export interface GpuState {
+  readonly name: string
+  readonly index: number
+  readonly uuid: string | null
+  readonly model: string
+  readonly memoryMiB: number
+  readonly mode: 'actual' | 'mock'
+}
+
+/** A worker of the plan, as the hub names it. */
+export interface WorkerState {
+  readonly id: string
+  readonly unit: string
+  readonly gpu: string
+  readonly type: string
+  readonly services: readonly string[]
+}
+
+/** Everything `/run/comfy-machine/state.json` says: written by the controller only, replaced atomically at each change. */
+export interface MachineState {
+  readonly schema: 1
+  readonly machineId: string
+  readonly version: string
+  /** InvocationID of comfy-machine.service at the begin of this startup: the trace id. */
+  readonly traceId: string
+  readonly bootId: string
+  readonly agentPid: number
+  readonly phase: MachinePhase
+  /** Number of the highest step that is done without a gap of unfinished lower ones being counted: for display only. */
+  readonly step: number
+  readonly gpuMode: 'actual' | 'mock' | 'unknown'
+  readonly workersConfig: string
+  readonly startedUs: number
+  readonly updatedUs: number
+  readonly readyUs?: number
+  readonly steps: readonly StepState[]
+  readonly units: readonly UnitState[]
+  readonly gpus: readonly GpuState[]
+  readonly workers: readonly WorkerState[]
+  readonly failing: readonly FailingState[]
+  readonly warnings: readonly string[]
+  /** Versions and component evidence: comfyui commit, python, nodes and models with their pins. */
+  readonly evidence: Attributes
+}

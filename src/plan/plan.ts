@@ -1,0 +1,87 @@
+/** A GPU that the machine uses. `name` (`gpu0`) is the instance name of its units. */
+export interface PlannedGpu {
+  readonly name: string
+  readonly index: number
+  /** `GPU-…` or `MIG-…`; null in mock mode. */
+  readonly uuid: string | null
+  readonly pciBusId: string | null
+  /** Device minor (`/dev/nvidiaN`), null in mock mode. */
+  readonly minor: number | null
+  readonly numaNode: number | null
+  readonly model: string
+  readonly memoryMiB: number
+}
+
+/** One ComfyUI process. */
+export interface PlannedInstance {
+  readonly gpu: string
+  readonly unit: string
+  readonly listen: string
+  readonly port: number
+  /** Extra arguments of COMFY_ARGS, already split. */
+  readonly args: readonly string[]
+}
+
+/** One Redis worker process. */
+export interface PlannedWorker {
+  readonly id: string
+  readonly unit: string
+  readonly gpu: string
+  readonly type: string
+  readonly services: readonly string[]
+  /** BullMQ queues this worker takes jobs from. */
+  readonly queues: readonly string[]
+  /** Base URL of its ComfyUI, e.g. `http://127.0.0.1:8188`. */
+  readonly comfyuiUrl: string
+}
+
+/** Where ComfyUI comes from. `ref` null: the latest release tag, resolved once and locked. */
+export interface ComfyUISource {
+  readonly repoUrl: string
+  readonly ref: string | null
+  /** Seconds ComfyUI may take from exec to its first answer without any sign of life. */
+  readonly startTimeoutS: number
+}
+
+/** What the discovery asks the component API for. */
+export interface ComponentRequest {
+  /** Base URL without a trailing slash; null when the machine wants no components from an API. */
+  readonly apiUrl: string | null
+  readonly workflows: readonly string[]
+  readonly collections: readonly string[]
+  readonly staleOk: boolean
+  readonly allowInsecureSources: boolean
+}
+
+/** Directories of the machine; absolute paths. */
+export interface MachinePaths {
+  readonly workspace: string
+  readonly models: string
+  readonly cache: string
+  readonly run: string
+}
+
+/**
+ * What this machine is to be: the one document that the controller renders units from and that unit processes read
+ * (`/run/comfy-machine/plan.json`, 0644). It holds names of secrets, never their values.
+ */
+export interface MachinePlan {
+  readonly schema: 1
+  readonly version: string
+  readonly machineId: string
+  readonly traceId: string
+  readonly gpuMode: 'actual' | 'mock'
+  /** WORKERS as written. */
+  readonly workersConfig: string
+  readonly paths: MachinePaths
+  readonly gpus: readonly PlannedGpu[]
+  readonly comfyui: ComfyUISource
+  readonly instances: readonly PlannedInstance[]
+  readonly workers: readonly PlannedWorker[]
+  readonly components: ComponentRequest
+  readonly health: { readonly port: number }
+  /** Every public variable of machine.env: what a custom node's env may name, PIP_*, UV_*, proxies, OTEL_*. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Names of the variables that exist as secrets. */
+  readonly secretNames: readonly string[]
+}

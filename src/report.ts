@@ -1,0 +1,62 @@
+import type { ErrorCode, ErrorType } from './errors.ts'
+
+/**
+ * What a unit's process tells the controller, one JSON object per line of `$RUNTIME_DIRECTORY/report.ndjson`.
+ * The file is begun anew at each start of the process. Times are microseconds since the epoch.
+ */
+export type ReportLine = ReportBegin | ReportChild | ReportStep | ReportFact | ReportFailure
+
+/** First line of every report: which invocation of the unit wrote it (`$INVOCATION_ID`, sd_id128 hex). */
+export interface ReportBegin {
+  readonly kind: 'begin'
+  readonly invocationId: string
+}
+
+/** A piece of the step's work that becomes a child span: an API call, a node, a model. */
+export interface ReportChild {
+  readonly kind: 'child'
+  /** Span name, e.g. `GET /custom-nodes/defaults`, `node comfyui-manager`, `model ae.safetensors`. */
+  readonly name: string
+  readonly startUs: number
+  readonly endUs: number
+  readonly state: 'done' | 'skipped' | 'failed'
+  readonly attributes: Attributes
+  readonly failure?: ReportedFailure
+}
+
+/** A step that this process completes beside the one of its unit (15 within comfy-discover). */
+export interface ReportStep {
+  readonly kind: 'step'
+  readonly step: number
+  readonly startUs: number
+  readonly endUs: number
+  readonly attributes: Attributes
+}
+
+/** Evidence that is added to the attributes of the unit's step, e.g. `{ "nodes.installed": 4 }`. */
+export interface ReportFact {
+  readonly kind: 'fact'
+  readonly attributes: Attributes
+}
+
+/** A failed attempt; the last one of a failed process is the reason of the step's failure. */
+export interface ReportFailure extends ReportedFailure {
+  readonly kind: 'failure'
+  readonly atUs: number
+  /** 1 for the first attempt. */
+  readonly attempt: number
+}
+
+/** A failure as it crosses a process boundary. */
+export interface ReportedFailure {
+  readonly code: ErrorCode
+  readonly type: ErrorType
+  readonly message: string
+  readonly hint: string
+}
+
+/** Attributes of a span as OpenTelemetry allows them. */
+export type Attributes = Readonly<Record<string, string | number | boolean>>
+
+/** Name of the report file within `$RUNTIME_DIRECTORY`. */
+export const REPORT_FILE = 'report.ndjson'
