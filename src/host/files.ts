@@ -1,0 +1,121 @@
+import { constants, type FSWatcher, watch as watchPath } from 'node:fs'
+import * as fs from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { FileStat, Files, WriteOptions } from './ports.ts'
+
+let counter = 0
+
+/** The file system of this host. */
+export const systemFiles: Files = {
+  readText: (path) => unlessMissing(fs.readFile(path, 'utf8')),
+  writeText,
+  appendText,
+  stat: async (path) => toStat(await unlessMissing(fs.stat(path))),
+  lstat: async (path) => toStat(await unlessMissing(fs.lstat(path))),
+  list: async (path) => ((await unlessMissing(fs.readdir(path))) ?? []).sort(),
+  async makeDirectory(path, mode) {
+    const made = await fs.mkdir(path, { recursive: true })
+    if (mode !== undefined && (made !== undefined || (await fs.stat(path)).uid === process.getuid?.())) {
+      await fs.chmod(path, mode)
+    }
+  },
+  async chown(path, user) {
+    const { uid, gid } = await lookUpUser(user)
+    await fs.lchown(path, uid, gid)
+  },
+  async link(target, path) {
+    const temporary = temporaryName(path)
+    await fs.symlink(target, temporary)
+    await fs.rename(temporary, path)
+  },
+  readLink: (path) => unlessMissing(fs.readlink(path)),
+  rename: (from, to) => fs.rename(from, to),
+  remove: (path) => fs.rm(path, { recursive: true, force: true }),
+  async freeSpace(path) {
+    const stat = await fs.statfs(path)
+    return { bytes: stat.bavail * stat.bsize, inodes: stat.files === 0 ? Number.MAX_SAFE_INTEGER : stat.ffree }
+  },
+  watch(path, onChange) {
+    const name = basename(path)
+    const watcher: FSWatcher = watchPath(dirname(path), (_event, changed) => {
+      if (changed === null || changed === name) onChange()
+    })
+    return () => watcher.close()
+  },
+}
+
+async function writeText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
+  const temporary = temporaryName(path)
+  const mode = options.mode ?? 0o644
+  try {
+    const handle = await fs.open(temporary, 'wx', mode)
+    try {
+      await handle.chmod(mode)
+      await handle.writeFile(text)
+      if (options.durable === true) await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await fs.rename(temporary, path)
+  } catch (error) {
+    await fs.rm(temporary, { force: true })
+    throw error
+  }
+  if (options.durable === true) await syncDirectory(dirname(path))
+}
+
+async function appendText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
+  const handle = await fs.open(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, options.mode ?? 0o644)
+  try {
+    await handle.appendFile(text)
+    if (options.durable === true) await handle.datasync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** fsync of a directory, so that a rename within it survives a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await fs.open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function temporaryName(path: string): string {
+  counter += 1
+  return join(dirname(path), `.${basename(path)}.${process.pid}.${counter}.tmp`)
+}
+
+async function unlessMissing<T>(pending: Promise<T>): Promise<T | undefined> {
+  try {
+    return await pending
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw error
+  }
+}
+
+function toStat(stat: Awaited<ReturnType<typeof fs.lstat>> | undefined): FileStat | undefined {
+  if (stat === undefined) return undefined
+  const kind = stat.isFile() ? 'file' : stat.isDirectory() ? 'directory' : stat.isSymbolicLink() ? 'symlink' : 'other'
+  return {
+    kind,
+    bytes: Number(stat.size),
+    mode: Number(stat.mode) & 0o7777,
+    uid: Number(stat.uid),
+    mtimeMs: Number(stat.mtimeMs),
+  }
+}
+
+async function lookUpUser(user: string): Promise<{ uid: number; gid: number }> {
+  const passwd = await fs.readFile('/etc/passwd', 'utf8')
+  for (const line of passwd.split('\n')) {
+    const [name, , uid, gid] = line.split(':')
+    if (name === user) return { uid: Number(uid), gid: Number(gid) }
+  }
+  throw Object.assign(new Error(`there is no user ${user}`), { code: 'ENOENT' })
+}
