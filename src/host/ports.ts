@@ -232,3 +232,71 @@ export interface SpanRecord {
   readonly error?: string
   readonly resource: Attributes
 }
+
+/** Where a command prints and what it may assume of the reader. */
+export interface Terminal {
+  /** Writes to standard output as it is. */
+  write(text: string): void
+  /** Writes to standard error as it is. */
+  error(text: string): void
+  /** Standard output is a terminal, which can be redrawn. */
+  readonly isTTY: boolean
+  /** Colour is wanted: a terminal, and NO_COLOR is not set (no-color.org). */
+  readonly colour: boolean
+  /** Size of the terminal; 80 by 24 where there is none. */
+  readonly columns: number
+  readonly rows: number
+}
+
+/** A request as the health server sees it; `path` is without the query. */
+export interface HttpRequest {
+  readonly method: string
+  readonly path: string
+}
+
+/** A complete answer; the server adds the length and leaves the body out for HEAD. */
+export interface HttpReply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** One server-sent event (html.spec.whatwg.org, section 9.2); `data` is a single line. */
+export interface ServerEvent {
+  readonly event: string
+  readonly data: string
+}
+
+/** What an HTTP server answers. Errors thrown by either call become a 500 with a JSON body. */
+export interface HttpHandler {
+  answer(request: HttpRequest): Promise<HttpReply>
+  /** Path of the event stream. */
+  readonly eventsPath: string
+  /** What a new reader of the event stream is sent first. */
+  greet(): Promise<readonly ServerEvent[]>
+  /** Called before each heartbeat while somebody reads the event stream. */
+  beat(): void
+}
+
+/** Where an HTTP server listens: a socket that systemd opened, or a port of this host. */
+export type HttpListen = { readonly fd: number } | { readonly port: number; readonly host: string }
+
+/** A running HTTP server. */
+export interface HttpServer {
+  /** Sends events to every reader of the event stream; one that does not read is dropped. */
+  broadcast(events: readonly ServerEvent[]): void
+  /** Ends every stream and connection at once. */
+  close(): Promise<void>
+}
+
+/** A text file within an archive; `path` is relative. */
+export interface ArchiveEntry {
+  readonly path: string
+  readonly text: string
+}
+
+/** Packs text files. */
+export interface Archive {
+  /** Writes a tar.gz with mode 0600; the entries keep their order. */
+  pack(out: string, entries: readonly ArchiveEntry[]): Promise<void>
+}
