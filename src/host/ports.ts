@@ -267,15 +267,17 @@ export interface ServerEvent {
   readonly data: string
 }
 
-/** What an HTTP server answers. Errors thrown by either call become a 500 with a JSON body. */
+/** What an HTTP server answers. */
 export interface HttpHandler {
   answer(request: HttpRequest): Promise<HttpReply>
   /** Path of the event stream. */
   readonly eventsPath: string
   /** What a new reader of the event stream is sent first. */
   greet(): Promise<readonly ServerEvent[]>
-  /** Called before each heartbeat while somebody reads the event stream. */
+  /** Called with each heartbeat, while somebody reads the event stream. */
   beat(): void
+  /** Told of whatever the other calls threw; the client got a 500. */
+  failed(error: unknown): void
 }
 
 /** Where an HTTP server listens: a socket that systemd opened, or a port of this host. */
@@ -283,6 +285,8 @@ export type HttpListen = { readonly fd: number } | { readonly port: number; read
 
 /** A running HTTP server. */
 export interface HttpServer {
+  /** How many read the event stream now. */
+  readers(): number
   /** Sends events to every reader of the event stream; one that does not read is dropped. */
   broadcast(events: readonly ServerEvent[]): void
   /** Ends every stream and connection at once. */
