@@ -304,3 +304,102 @@ export interface Archive {
   /** Writes a tar.gz with mode 0600; the entries keep their order. */
   pack(out: string, entries: readonly ArchiveEntry[]): Promise<void>
 }
+
+/** What `POST /prompt` of ComfyUI answers: queued, or refused with its reasons as ComfyUI words them. */
+export type PromptAnswer =
+  | { readonly kind: 'queued'; readonly promptId: string }
+  | { readonly kind: 'refused'; readonly status: number; readonly body: unknown }
+
+/** A file that a prompt made, as ComfyUI names it. */
+export interface OutputFile {
+  readonly filename: string
+  readonly subfolder: string
+  /** `output`, `temp` or `input`. */
+  readonly type: string
+}
+
+/** A file read back. `data` is absent when the file is larger than what was asked for. */
+export interface ViewedFile {
+  readonly contentType: string
+  readonly bytes: number
+  readonly data?: Uint8Array
+}
+
+/** ComfyUI over HTTP (upstream server.py). A call rejects when ComfyUI does not answer or answers with an error. */
+export interface ComfyUI {
+  systemStats(): Promise<unknown>
+  /** The messages of its log ring (300 entries); undefined where this version does not tell. */
+  logs(): Promise<readonly string[] | undefined>
+  submit(prompt: unknown, clientId: string, extraData: unknown): Promise<PromptAnswer>
+  /** The finished prompt's entry; undefined while it is not finished or not known. */
+  history(promptId: string): Promise<unknown>
+  /** Prompt ids that run and that wait. */
+  queue(): Promise<{ readonly running: readonly string[]; readonly pending: readonly string[] }>
+  /** Interrupts the running prompt; old versions interrupt whatever runs. */
+  interrupt(promptId: string): Promise<void>
+  dequeue(promptId: string): Promise<void>
+  view(file: OutputFile, maxBytes: number): Promise<ViewedFile>
+  close(): void
+}
+
+/** One JSON message of ComfyUI's WebSocket. */
+export interface ComfyMessage {
+  readonly type: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** What the WebSocket tells: the connection coming and going, and messages in between. */
+export type ComfySocketEvent =
+  | { readonly kind: 'up' }
+  | { readonly kind: 'down'; readonly reason: string }
+  | { readonly kind: 'message'; readonly message: ComfyMessage }
+
+/** ComfyUI's WebSocket for one client id; it reconnects by itself until closed. */
+export interface ComfySocket {
+  isUp(): boolean
+  /** Delivers every event from now on; the result stops. */
+  follow(listener: (event: ComfySocketEvent) => void): () => void
+  close(): void
+}
+
+/** Progress of a job as its producer sees it: `value` of `max` within the node that runs. */
+export interface JobProgress {
+  readonly value: number
+  readonly max: number
+  readonly node: string | null
+  readonly prompt_id: string
+}
+
+/** A job taken from a queue; it is this worker's until its outcome is known. */
+export interface QueuedJob {
+  readonly id: string
+  readonly queue: string
+  readonly data: unknown
+  /** 1 for the first attempt. */
+  readonly attempt: number
+  /** Sends progress; in order, without waiting for it. */
+  progress(progress: JobProgress): void
+}
+
+/** How a job ended. `returned`: not begun or given up for another worker; it stands in the queue again. */
+export type JobOutcome =
+  | { readonly kind: 'completed'; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly message: string; readonly isRetriable: boolean }
+  | { readonly kind: 'returned' }
+
+/** Queues this worker takes jobs from, one at a time over all of them. */
+export interface JobSource {
+  /** Begins to take jobs; `signal` of a job aborts when it is no longer this worker's or `abort` was called. */
+  start(process: (job: QueuedJob, signal: AbortSignal) => Promise<JobOutcome>): void
+  /** Takes no new job from now on; a running one goes on. */
+  pause(): void
+  resume(): void
+  /** Gives up the running job. */
+  abort(): void
+  /** Resolves when no job runs. */
+  idle(): Promise<void>
+  isConnected(): boolean
+  /** Calls `listener` when the connection to Redis is lost or back. */
+  onConnection(listener: (isConnected: boolean) => void): void
+  close(): Promise<void>
+}
