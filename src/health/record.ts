@@ -1,5 +1,5 @@
 import { messageOf } from '../errors.ts'
-import type { FileStat, Files } from '../host/ports.ts'
+import type { Clock, FileStat, Files } from '../host/ports.ts'
 import type { MachineState } from '../observe/state.ts'
 
 /** Where the controller keeps the state of the machine. */
@@ -32,13 +32,17 @@ export function parseState(text: string): MachineState {
   return state
 }
 
+/** A file this young may change again within one tick of the file system's clock and look the same. */
+const RACY_MS = 100
+
 /** Opens the record at a path, by default the machine's own. */
-export function openRecord(files: Files, path: string = STATE_FILE): StateRecord {
+export function openRecord(files: Files, clock: Clock, path: string = STATE_FILE): StateRecord {
   let seen: FileStat | undefined
   let read: Omit<Sighting, 'alive'> = {}
   const refresh = async (): Promise<void> => {
     const stat = await files.stat(path)
-    if (stat !== undefined && seen !== undefined && isSame(stat, seen)) return
+    const settled = stat !== undefined && clock.nowUs() / 1000 - stat.mtimeMs > RACY_MS
+    if (settled && seen !== undefined && isSame(stat, seen)) return
     const text = stat === undefined ? undefined : await files.readText(path)
     read = text === undefined ? {} : toRead(text)
     seen = text === undefined ? undefined : stat

@@ -1,0 +1,66 @@
+import type { Clock, HttpHandler, HttpListen, HttpServer } from '../host/ports.ts'
+import { diffSightings, snapshotEvent } from './changes.ts'
+import type { Sighting, StateRecord } from './record.ts'
+import { answerRequest, EVENTS_PATH } from './routes.ts'
+
+/** What the health server needs of the outside. */
+export interface HealthPorts {
+  readonly record: StateRecord
+  readonly clock: Clock
+  serve(handler: HttpHandler, where: HttpListen): Promise<HttpServer>
+  /** Told of anything that failed while serving; the server goes on. */
+  failed(error: unknown): void
+}
+
+/** Serves the health endpoints from the record of the state until `close`; the record is read only for those who ask. */
+export async function serveHealth(ports: HealthPorts, where: HttpListen): Promise<HttpServer> {
+  const { record, clock } = ports
+  let server: HttpServer | undefined
+  let last: Sighting = { alive: false }
+  let unwatch: (() => void) | undefined
+  let turn: Promise<void> = Promise.resolve()
+  const look = async (): Promise<void> => {
+    const now = await record.look()
+    server?.broadcast(diffSightings(last, now, clock.nowUs()))
+    last = now
+  }
+  const refresh = (): Promise<void> => {
+    turn = turn.then(look, look)
+    return turn
+  }
+  const refreshForReaders = (): void => {
+    if (server !== undefined && server.readers() > 0) refresh().catch(ports.failed)
+  }
+  const watch = (): void => {
+    unwatch?.()
+    unwatch = undefined
+    try {
+      unwatch = record.watch(refreshForReaders)
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'ENOENT') throw error
+    }
+  }
+  const handler: HttpHandler = {
+    eventsPath: EVENTS_PATH,
+    answer: async (request) => answerRequest(request, await record.look(), clock.nowUs()),
+    async greet() {
+      watch()
+      await refresh()
+      return [snapshotEvent(last, clock.nowUs())]
+    },
+    beat() {
+      watch()
+      refreshForReaders()
+    },
+    failed: ports.failed,
+  }
+  const running = await ports.serve(handler, where)
+  server = running
+  return {
+    ...running,
+    async close() {
+      unwatch?.()
+      await running.close()
+    },
+  }
+}

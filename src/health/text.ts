@@ -1,0 +1,115 @@
+import type { MachineState, StepPhase, StepState } from '../observe/state.ts'
+import { cut, flat, formatDuration } from './format.ts'
+import type { Sighting } from './record.ts'
+import { durationMs, knownUntilUs } from './reports.ts'
+import { finishedCount, judge, type Standing } from './standing.ts'
+
+/** How wide and in what style text is laid out. */
+export interface TextStyle {
+  readonly colour: boolean
+  /** Longer lines are cut; absent: nothing is cut. */
+  readonly columns?: number
+  /** Leading finished steps are folded into one line where the text would be longer; absent: never. */
+  readonly rows?: number
+}
+
+const COLOURS: Readonly<Record<StepPhase, string>> = {
+  pending: '2',
+  running: '36',
+  done: '32',
+  skipped: '2',
+  failed: '31',
+}
+
+/** A line as parts, so that colour does not count as width. */
+type Line = readonly (string | { readonly text: string; readonly sgr: string })[]
+
+/** The whole status as lines: header, what fails, the 21 steps. */
+export function statusLines(sighting: Sighting, nowUs: number, style: TextStyle): readonly string[] {
+  const { state } = sighting
+  const standing = judge(sighting)
+  if (state === undefined) return [`comfy-machine: ${flat(standing.reason)}`]
+  const untilUs = knownUntilUs(state, sighting.alive, nowUs)
+  const head = [...headLines(state, standing, untilUs), ...noteLines(state), ['']]
+  const steps = state.steps.map((step) => stepLine(step, untilUs))
+  const room = style.rows === undefined ? Number.POSITIVE_INFINITY : style.rows - head.length - 1
+  const lines = [...head, ...(steps.length > room ? fold(state, steps, room) : steps)]
+  return lines.map((line) => paint(line, style))
+}
+
+/** One line about a change of one step, for a log of a startup. */
+export function stepChangeLine(step: StepState, untilUs: number, style: TextStyle): string {
+  return paint(stepLine(step, untilUs), style)
+}
+
+function headLines(state: MachineState, standing: Standing, untilUs: number): readonly Line[] {
+  const mood: StepPhase = standing.ready
+    ? 'done'
+    : standing.healthy && state.phase === 'starting'
+      ? 'running'
+      : 'failed'
+  const took = formatDuration(((state.readyUs ?? untilUs) - state.startedUs) / 1000)
+  const gpus = state.gpus.map((gpu) => `${gpu.name} ${flat(gpu.model)}`).join(', ')
+  const time = state.readyUs === undefined ? `for ${took}` : `ready after ${took}`
+  return [
+    [
+      `${flat(state.machineId)}  `,
+      { text: state.phase, sgr: COLOURS[mood] },
+      `  ${finishedCount(state)} of ${state.steps.length} steps  ${time}  (comfy-machine ${flat(state.version)})`,
+    ],
+    [{ text: flat(standing.reason), sgr: standing.ready ? '2' : '1' }],
+    [`trace    ${flat(state.traceId)}`],
+    [`gpus     ${gpus === '' ? 'none yet' : `${state.gpus.length} ${state.gpuMode}: ${gpus}`}`],
+    [`workers  ${state.workers.length === 0 ? 'none yet' : state.workers.map((worker) => flat(worker.id)).join(', ')}`],
+  ]
+}
+
+function noteLines(state: MachineState): readonly Line[] {
+  const failing = state.failing.flatMap((item): readonly Line[] => [
+    [''],
+    [{ text: `${item.code}`, sgr: '31' }, `  step ${item.step} ${flat(item.stepName)}, ${flat(item.unit)}`],
+    [`        ${flat(item.message)}`],
+    [`        ${flat(item.hint)}`],
+    [`        run: ${flat(item.run)}`],
+  ])
+  const warnings = state.warnings.map((warning): Line => [{ text: 'warning', sgr: '33' }, `  ${flat(warning)}`])
+  return [...failing, ...(warnings.length === 0 ? [] : [[''], ...warnings])]
+}
+
+function stepLine(step: StepState, untilUs: number): Line {
+  const ms = durationMs(step, untilUs)
+  const time = ms === null ? '' : formatDuration(ms)
+  const about = aboutStep(step)
+  return [
+    `${String(step.number).padStart(2)}  ${step.title.padEnd(26)} `,
+    { text: step.state.padEnd(8), sgr: COLOURS[step.state] },
+    `${time.padStart(11)}${about === '' ? '' : `  ${about}`}`,
+  ]
+}
+
+function aboutStep(step: StepState): string {
+  const finished = step.instances.filter((part) => part.state === 'done' || part.state === 'skipped').length
+  const gpus = step.instances.length > 1 ? `${finished}/${step.instances.length} GPUs` : ''
+  const detail = step.state === 'running' || step.state === 'failed' ? flat(step.detail ?? '') : ''
+  const attempts = step.attempts > 0 ? `${step.attempts} failed ${step.attempts === 1 ? 'attempt' : 'attempts'}` : ''
+  return [flat(step.unit ?? ''), gpus, detail, attempts].filter((text) => text !== '').join('  ')
+}
+
+function fold(state: MachineState, lines: readonly Line[], room: number): readonly Line[] {
+  const open = state.steps.findIndex((step) => step.state !== 'done' && step.state !== 'skipped')
+  const leading = open === -1 ? state.steps.length : open
+  const folded = Math.min(leading, lines.length - room + 1)
+  if (folded < 2) return lines
+  return [[{ text: `1-${folded}  done`, sgr: '2' }], ...lines.slice(folded)]
+}
+
+function paint(line: Line, style: TextStyle): string {
+  let left = style.columns ?? Number.POSITIVE_INFINITY
+  const parts = line.map((part) => {
+    const text = cut(typeof part === 'string' ? part : part.text, left)
+    left -= text.length
+    if (typeof part === 'string' || !style.colour || text === '') return text
+    return `\u001b[${part.sgr}m${text}\u001b[0m`
+  })
+  return parts.join('').trimEnd()
+}

@@ -1,0 +1,135 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { MachineError } from '../errors.ts'
+import { listenFds } from './listen-fds.ts'
+import type { HttpHandler, HttpListen, HttpReply, HttpServer, ServerEvent } from './ports.ts'
+
+const HEARTBEAT_MS = 15_000
+/** A reader that leaves this much unread is dropped. */
+const UNREAD_BYTES = 1024 * 1024
+const MOST_READERS = 128
+const MOST_CONNECTIONS = 512
+const COMMON_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
+
+/** One reader of the event stream; `held` are events that came before its greeting was sent. */
+interface Reader {
+  readonly response: ServerResponse
+  held: string[] | undefined
+}
+
+/** Serves HTTP/1.1 on an inherited socket or a port; resolves when it listens. Throws CM1201 when the port is taken. */
+export async function serveHttp(handler: HttpHandler, where: HttpListen): Promise<HttpServer> {
+  const readers = new Set<Reader>()
+  const server = createServer({ connectionsCheckingInterval: 30_000 }, (request, response) => {
+    handle(request, response, handler, readers).catch((error: unknown) => {
+      handler.failed(error)
+      refuse(response)
+    })
+  })
+  server.maxConnections = MOST_CONNECTIONS
+  const beat = (): void => {
+    if (readers.size === 0) return
+    handler.beat()
+    for (const reader of readers) send(reader, ': heartbeat\n\n', readers)
+  }
+  await listen(server, where)
+  const heartbeat = setInterval(beat, HEARTBEAT_MS)
+  return {
+    readers: () => readers.size,
+    broadcast(events) {
+      if (events.length === 0) return
+      const text = events.map(encodeEvent).join('')
+      for (const reader of readers) send(reader, text, readers)
+    },
+    async close() {
+      clearInterval(heartbeat)
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const reader of readers) reader.response.end()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+/** The descriptor of a socket that systemd passed to this process under a name, sd_listen_fds_with_names(3). */
+export function inheritedSocket(name: string): number | undefined {
+  return listenFds(process.env, process.pid).get(name)
+}
+
+/** One event in the format of the event stream; its data is a single line. */
+export function encodeEvent(event: ServerEvent): string {
+  return `event: ${event.event}\ndata: ${event.data}\n\n`
+}
+
+async function handle(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handler: HttpHandler,
+  readers: Set<Reader>,
+): Promise<void> {
+  const method = request.method ?? 'GET'
+  const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
+  request.resume()
+  if (path !== handler.eventsPath || (method !== 'GET' && method !== 'HEAD')) {
+    reply(response, await handler.answer({ method, path }), method === 'HEAD')
+  } else if (readers.size >= MOST_READERS) {
+    const body = `${JSON.stringify({ error: 'too_many_readers', message: `${MOST_READERS} read the events already` })}\n`
+    reply(response, { status: 503, headers: { 'content-type': 'application/json' }, body }, method === 'HEAD')
+  } else {
+    response.writeHead(200, { ...COMMON_HEADERS, 'content-type': 'text/event-stream' })
+    if (method === 'HEAD') response.end()
+    else await stream(response, handler, readers)
+  }
+}
+
+async function stream(response: ServerResponse, handler: HttpHandler, readers: Set<Reader>): Promise<void> {
+  const reader: Reader = { response, held: [] }
+  readers.add(reader)
+  response.on('close', () => readers.delete(reader))
+  response.socket?.setNoDelay(true)
+  response.flushHeaders()
+  const greeting = await handler.greet()
+  const held = reader.held ?? []
+  reader.held = undefined
+  send(reader, ['retry: 2000\n\n', ...greeting.map(encodeEvent), ...held].join(''), readers)
+}
+
+function send(reader: Reader, text: string, readers: Set<Reader>): void {
+  if (reader.held !== undefined) {
+    reader.held.push(text)
+    return
+  }
+  reader.response.write(text)
+  if (reader.response.writableLength <= UNREAD_BYTES) return
+  readers.delete(reader)
+  reader.response.destroy()
+}
+
+function reply(response: ServerResponse, answer: HttpReply, headOnly: boolean): void {
+  const body = Buffer.from(answer.body)
+  response.writeHead(answer.status, { ...COMMON_HEADERS, ...answer.headers, 'content-length': body.length })
+  response.end(headOnly ? undefined : body)
+}
+
+function refuse(response: ServerResponse): void {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const body = `${JSON.stringify({ error: 'internal', message: 'this request could not be answered' })}\n`
+  reply(response, { status: 500, headers: { 'content-type': 'application/json' }, body }, false)
+}
+
+function listen(server: Server, where: HttpListen): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = error.code === 'EADDRINUSE' && 'port' in where
+      reject(taken ? new MachineError('CM1201', `port ${where.port} is taken`, { cause: error }) : error)
+    })
+    server.once('listening', () => {
+      server.removeAllListeners('error')
+      resolve()
+    })
+    if ('fd' in where) server.listen({ fd: where.fd })
+    else server.listen(where.port, where.host)
+  })
+}
