@@ -44,9 +44,24 @@ const path_ = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const hostsRoot = path.join(tmpdir(), 'comfy-machine-hosts')
 const cgroupRoot = existsSync('/sys/fs/cgroup/cgroup.controllers') ? '/sys/fs/cgroup' : '/sys/fs/cgroup/unified'
 
-// Mounts live in a mount namespace of the host's own and vanish with its last process, whatever that one dies of.
+// Mounts live in a mount namespace of the host's own and vanish with its last process. The watcher in the background
+// reads the pipe from the process that boots the host and pulls the plug when that one is gone, whatever it died of.
 const bootScript = `
 set -eu
+exec 3<&0 0</dev/null
+(
+  trap '' INT TERM HUP
+  cat <&3 >/dev/null
+  read self rest </proc/self/stat
+  if [ "$(cat /proc/$$/comm 2>/dev/null)" = systemd-nspawn ]; then
+    for pid in $(cat /proc/$$/task/$$/children); do [ "$pid" = "$self" ] || kill -KILL "$pid" || :; done
+    kill -KILL $$ || :
+  fi
+  sleep 0.3
+  find "$CGROUP" -depth -type d -exec rmdir {} + || :
+  umount --lazy --recursive "$FOLDER" || :
+  rmdir "$FOLDER" || :
+) >/dev/null 2>&1 &
 mkdir -p "$CGROUP"
 echo $$ > "$CGROUP/cgroup.procs"
 mount -t tmpfs -o mode=0755 comfy-host "$FOLDER"
@@ -66,7 +81,7 @@ if [ -n "$DEVICE" ]; then
   net=--network-namespace-path=/run/netns/host
 fi
 exec systemd-nspawn --quiet --boot $KEEP_UNIT --register=no --directory="$FOLDER/root" --machine="$NAME" --uuid="$UUID" \\
-  --console=pipe --link-journal=no --resolv-conf=off --timezone=off "$net"
+  --console=pipe --link-journal=no --resolv-conf=off --timezone=off "$net" 3<&-
 `
 
 /** Boots a throw-away Debian and returns when its systemd has finished starting (`running`, or `degraded` by a unit that failed). */
@@ -80,8 +95,10 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
   const link = options.network ? freeLink() : null
   await mkdir(folder, { recursive: true })
   const systemdOutside = existsSync('/run/systemd/system')
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', '--mount', '/bin/sh', '-c', bootScript], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const child = spawn('unshare', ['--mount', '/bin/sh', '-c', bootScript], {
+    // A session of its own: Ctrl-C reaches this process, which decides.
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
     env: {
       PATH: path_,
       SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1',
@@ -106,17 +123,23 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
     if (!(await ended(child, 5_000))) child.kill('SIGKILL')
     await ended(child, 5_000)
     process.removeListener('exit', stopNow)
+    child.stdin.destroy()
     await removeLeftovers(folder, cgroup)
   }
   const stopNow = (): void => {
-    const leader = leaderOf(child)
-    if (leader !== null) kill(leader)
-    child.kill('SIGKILL')
+    child.stdin.destroy()
   }
   process.once('exit', stopNow)
   try {
     const leaderPid = await started(child, console_)
-    return { name, address: link?.address ?? null, gateway: link?.gateway ?? null, leaderPid, stop, ...inside(leaderPid, child, folder) }
+    return {
+      name,
+      address: link?.address ?? null,
+      gateway: link?.gateway ?? null,
+      leaderPid,
+      stop,
+      ...inside(leaderPid, child, folder),
+    }
   } catch (error) {
     await stop()
     throw error
@@ -145,7 +168,8 @@ function inside(
     },
     copyIn: async (from, to) => {
       await must_(['mkdir', '-p', '--', to])
-      const script = 'tar -C "$1" --owner=0 --group=0 -cf - . | nsenter --target "$2" --mount -- tar -C "$3" -xf -'
+      const script =
+        'tar -C "$1" --owner=0 --group=0 -cf - . | nsenter --target "$2" --mount -- tar -C "$3" --no-overwrite-dir --keep-directory-symlink -xf -'
       await must(['sh', '-c', script, 'sh', from, String(leaderPid), to])
     },
     saveChanges: async (target) => {
@@ -170,7 +194,8 @@ async function started(child: ChildProcess, console_: readonly string[]): Promis
   const until = Date.now() + 60_000
   const told = (): string => console_.join('').slice(-4_000)
   while (Date.now() < until) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the test host ended while booting\n${told()}`)
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`the test host ended while booting\n${told()}`)
     const leader = leaderOf(child)
     if (leader !== null && existsSync(`/proc/${leader}/root/run/systemd/private`)) {
       const state = await enter(leader, ['systemctl', 'is-system-running', '--wait'], { timeoutMs: 60_000 })
@@ -209,7 +234,9 @@ function kill(pid: number): void {
 
 /** A /30 of 10.213.0.0/16 that no interface of this machine has. */
 function freeLink(): { gateway: string; address: string } {
-  const taken = new Set(Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address)))
+  const taken = new Set(
+    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address)),
+  )
   for (;;) {
     const [third = 0, fourth = 0] = randomBytes(2)
     const gateway = `10.213.${third}.${(fourth & 0xfc) + 1}`

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm, utimes } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
 
@@ -26,24 +26,31 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
   const lock = `${target}.lock`
   await mkdir(path.dirname(target), { recursive: true })
   for (;;) {
-    if (existsSync(target)) return target
+    if (existsSync(target)) return await used(target)
     if (takeLock(lock)) break
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
   const release = (): void => rmSync(lock, { force: true })
   process.once('exit', release)
   try {
-    if (existsSync(target)) return target
+    if (existsSync(target)) return await used(target)
     const partial = `${target}.partial`
     await rm(partial, { recursive: true, force: true })
     await mkdir(partial, { recursive: true })
     await make(partial)
     await rename(partial, target)
-    return target
+    return await used(target)
   } finally {
     process.removeListener('exit', release)
     release()
   }
+}
+
+/** Leaves the time of the last use on a folder of the cache. */
+async function used(folder: string): Promise<string> {
+  const now = new Date()
+  await utimes(folder, now, now)
+  return folder
 }
 
 function takeLock(lock: string): boolean {

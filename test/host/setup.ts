@@ -128,14 +128,18 @@ async function mirror(): Promise<string> {
   const folder = '/etc/apt/sources.list.d'
   const files = ['/etc/apt/sources.list', ...(await readdir(folder)).map((name) => path.join(folder, name))]
   for (const file of files.filter((name) => existsSync(name))) {
-    const address = (await readFile(file, 'utf8')).match(/^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?:\/\/\S+\/debian\/?)(?:\s|$)/m)
+    const address = (await readFile(file, 'utf8')).match(
+      /^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?:\/\/\S+\/debian\/?)(?:\s|$)/m,
+    )
     if (address?.[1] !== undefined) return address[1]
   }
   return fallback
 }
 
 function environment(): Record<string, string> {
-  return Object.fromEntries(Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
+  return Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  )
 }
 
 /** Everything a host needs before the first boot: requirements, tools and the root file system. Throws one sentence. */

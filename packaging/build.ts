@@ -1,0 +1,85 @@
+import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { build as bundle, type Plugin } from 'esbuild'
+
+const root = path.resolve(import.meta.dirname, '..')
+
+/** Where the private Node.js runtime of the Debian package lies; the command's first line names it. */
+export const runtimePath = '/usr/lib/comfy-machine/bin/node'
+
+// OpenTelemetry loads gRPC by createRequire; imported as ES modules besides, it would be there twice and not know itself.
+const oneGrpc: Plugin = {
+  name: 'one-grpc',
+  setup(build) {
+    build.onResolve({ filter: /^@opentelemetry\/(otlp-grpc-exporter-base|exporter-.*-otlp-grpc)$/ }, (args) =>
+      args.pluginData === 'resolved'
+        ? undefined
+        : build.resolve(args.path, { kind: 'require-call', resolveDir: args.resolveDir, pluginData: 'resolved' }),
+    )
+  },
+}
+
+const commonJs = [
+  "import { createRequire as __createRequire } from 'node:module'",
+  "import { fileURLToPath as __fileURLToPath } from 'node:url'",
+  'const require = __createRequire(import.meta.url)',
+  'const __filename = __fileURLToPath(import.meta.url)',
+  'const __dirname = __fileURLToPath(new URL(".", import.meta.url))',
+].join(';')
+
+/** Version of the product, from package.json. */
+export async function productVersion(): Promise<string> {
+  const text = await readFile(path.join(root, 'package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+export interface BuildOptions {
+  /** Default dist/. */
+  folder?: string
+  /** Default src/main.ts. */
+  entry?: string
+  /** Default: the version of package.json. */
+  version?: string
+}
+
+/**
+ * Bundles the program into a folder: main.js with one chunk per lazily imported module, package.json and
+ * units/templates. What the Debian package ships in /usr/lib/comfy-machine, except for the runtime.
+ */
+export async function buildProgram(options: BuildOptions = {}): Promise<void> {
+  const folder = options.folder ?? path.join(root, 'dist')
+  const entry = options.entry ?? path.join(root, 'src/main.ts')
+  const version = options.version ?? (await productVersion())
+  for (const part of ['main.js', 'chunks', 'units', 'package.json']) {
+    await rm(path.join(folder, part), { recursive: true, force: true })
+  }
+  await bundle({
+    entryPoints: [{ in: entry, out: 'main' }],
+    outdir: folder,
+    absWorkingDir: root,
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    mainFields: ['module', 'main'],
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    external: ['usocket', 'x11', 'koffi', 'pg', 'redis', 'bullmq-otel'],
+    plugins: [oneGrpc],
+    define: { COMFY_MACHINE_VERSION: JSON.stringify(version) },
+    banner: { js: commonJs },
+    logLevel: 'warning',
+  })
+  const main = path.join(folder, 'main.js')
+  const code = await readFile(main, 'utf8')
+  await writeFile(main, `#!${runtimePath}\n${code.replace(/^#!.*\n/, '')}`)
+  await chmod(main, 0o755)
+  await writeFile(path.join(folder, 'package.json'), '{"type":"module"}\n')
+  await mkdir(path.join(folder, 'units'), { recursive: true })
+  await cp(path.join(root, 'units/templates'), path.join(folder, 'units/templates'), { recursive: true })
+}
+
+if (import.meta.main) await buildProgram()

@@ -1,0 +1,118 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { buildDeb, type DebOptions, inputsHash } from '../../packaging/deb.ts'
+import { must } from './command.ts'
+import type { Host } from './host.ts'
+import { cached, shortHash } from './paths.ts'
+
+/** Address of the package repository on the loopback of a host that has had addRepository(). */
+export const repositoryUrl = 'http://127.0.0.1:7080'
+
+const sourcesFile = '/etc/apt/sources.list.d/comfy-machine.sources'
+const repositoryFolder = '/srv/comfy-apt'
+
+/** Builds the package from the sources as they are now, once per state of the sources; returns the .deb in the cache folder. */
+export async function testDeb(options: DebOptions = {}): Promise<string> {
+  const folder = await cached(`deb/${(await inputsHash(options)).slice(0, 16)}`, async (partial) => {
+    await buildDeb({ ...options, out: partial })
+  })
+  return (await must(['sh', '-c', 'ls "$1"/*.deb', 'sh', folder])).trim()
+}
+
+/** A signed repository of the packages in a folder (dists, pool, comfy-machine.asc), made once per list of packages. */
+export async function makeRepository(debs: readonly string[]): Promise<string> {
+  const key = await signingKey()
+  return await cached(`repository/${shortHash(...debs)}`, async (folder) => {
+    const fingerprint = (await must(['gpg', '--homedir', key, '--list-keys', '--with-colons'])).match(
+      /^fpr:+([0-9A-F]+):/m,
+    )?.[1]
+    await mkdir(path.join(folder, 'conf'))
+    await writeFile(
+      path.join(folder, 'conf/distributions'),
+      `Codename: stable\nComponents: main\nArchitectures: amd64 arm64\nSignWith: ${fingerprint}\n`,
+    )
+    const env = { PATH: process.env['PATH'] ?? '', GNUPGHOME: key }
+    await must(['reprepro', '--silent', '--basedir', folder, 'includedeb', 'stable', ...debs], { env })
+    await cp(path.join(key, 'comfy-machine.asc'), path.join(folder, 'comfy-machine.asc'))
+  })
+}
+
+async function signingKey(): Promise<string> {
+  return await cached('signing-key', async (folder) => {
+    // gpg-agent's socket path has a length limit, and the folder moves: the key is made in a short place.
+    const home = await mkdtemp(path.join(tmpdir(), 'gpg-'))
+    const here = ['gpg', '--homedir', home, '--batch', '--quiet']
+    await must([
+      ...here,
+      '--passphrase',
+      '',
+      '--quick-generate-key',
+      'comfy-machine test repository',
+      'ed25519',
+      'sign',
+      'never',
+    ])
+    const ascii = await must([...here, '--armor', '--export'])
+    await must(['gpgconf', '--homedir', home, '--kill', 'all'])
+    await cp(home, folder, { recursive: true, filter: (name) => !path.basename(name).startsWith('S.') })
+    await must(['chmod', '0700', folder])
+    await writeFile(path.join(folder, 'comfy-machine.asc'), ascii)
+    await rm(home, { recursive: true })
+  })
+}
+
+/** Serves a repository on the host's loopback and tells apt about it, as the product's README tells a user to. */
+export async function addRepository(host: Host, repository: string): Promise<void> {
+  await host.must(['rm', '-rf', repositoryFolder])
+  for (const part of ['dists', 'pool']) await host.copyIn(path.join(repository, part), `${repositoryFolder}/${part}`)
+  await host.write('/etc/apt/keyrings/comfy-machine.asc', await readFile(path.join(repository, 'comfy-machine.asc')))
+  await host.write(`${repositoryFolder}/comfy-machine.asc`, await readFile(path.join(repository, 'comfy-machine.asc')))
+  await host.write(
+    sourcesFile,
+    `Types: deb\nURIs: ${repositoryUrl}\nSuites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/comfy-machine.asc\n`,
+  )
+  await host.write(
+    '/etc/systemd/system/test-apt.service',
+    `[Service]\nType=exec\nExecStart=/usr/bin/python3 -m http.server 7080 --bind 127.0.0.1 --directory ${repositoryFolder}\nStandardError=null\n`,
+  )
+  await host.must('systemctl daemon-reload && systemctl restart test-apt.service')
+  await host.must(
+    'for i in $(seq 100); do curl -sf -o /dev/null http://127.0.0.1:7080/ && exit 0; sleep 0.05; done; exit 1',
+  )
+}
+
+/** Takes away what addRepository() put on the host. */
+export async function removeRepository(host: Host): Promise<void> {
+  await host.must('systemctl stop test-apt.service')
+  await host.must([
+    'rm',
+    '-rf',
+    repositoryFolder,
+    sourcesFile,
+    '/etc/apt/keyrings/comfy-machine.asc',
+    '/etc/systemd/system/test-apt.service',
+  ])
+}
+
+/** `apt-get update` of the added repository alone and `apt-get install comfy-machine`, of a version if given; returns apt's output. */
+export async function installPackage(host: Host, version?: string): Promise<string> {
+  const only = [
+    '-o',
+    `Dir::Etc::sourcelist=${sourcesFile}`,
+    '-o',
+    'Dir::Etc::sourceparts=-',
+    '-o',
+    'APT::Get::List-Cleanup=0',
+  ]
+  const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  await host.must(['apt-get', 'update', '-q', ...only], { env })
+  const wanted = version === undefined ? 'comfy-machine' : `comfy-machine=${version}`
+  return await host.must(['apt-get', 'install', '-y', '-q', '--no-install-recommends', wanted], { env })
+}
+
+/** The repository with the package of the sources as they are now, added to the host, and the package installed from it. */
+export async function installFromRepository(host: Host): Promise<void> {
+  await addRepository(host, await makeRepository([await testDeb()]))
+  await installPackage(host)
+}
