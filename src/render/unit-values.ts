@@ -1,0 +1,196 @@
+import path from 'node:path'
+import type { MachinePlan, PlannedGpu, PlannedInstance, PlannedWorker } from '../plan/plan.ts'
+import { assignment, execLine } from './escape.ts'
+
+/** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
+export interface UnitToRender {
+  readonly name: string
+  readonly template: string
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+const HUB = 'HUB_REDIS_URL'
+const API_KEY = 'EMPROPS_API_KEY'
+const isPackageIndexName = (name: string): boolean => /^(PIP|UV)_|_proxy$/i.test(name)
+const isTelemetryName = (name: string): boolean => name.startsWith('OTEL_')
+
+/** Every unit of a machine, in the order in which they are listed to people. */
+export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
+  const wanted = [...installers(plan), ...plan.instances.map(comfyuiUnit(plan)), ...plan.workers.map(workerUnit(plan))]
+  const health = healthUnits(plan)
+  const wants = [...health.slice(1), ...wanted].map((unit) => unit.name)
+  const target = {
+    name: 'comfy-machine.target',
+    template: 'comfy-machine.target',
+    values: { machineId: plan.machineId, wants },
+  }
+  return [target, ...health, telemetryUnit(plan), ...wanted]
+}
+
+/** Names of the units that must be active for the machine to be ready. */
+export function wantedUnits(plan: MachinePlan): readonly string[] {
+  const installerNames = installers(plan).map((unit) => unit.name)
+  return [
+    'comfy-health.service',
+    ...installerNames,
+    ...plan.instances.map((i) => i.unit),
+    ...plan.workers.map((w) => w.unit),
+  ]
+}
+
+/** Where the controller puts the values of secrets for systemd to hand to units. */
+export function secretsDirectory(plan: MachinePlan): string {
+  return path.join(plan.paths.run, 'secrets')
+}
+
+/** The spool of traces. */
+export function telemetryDirectory(plan: MachinePlan): string {
+  return path.join(plan.paths.workspace, 'telemetry')
+}
+
+/** The directories of one ComfyUI instance that are never shared with another. */
+export function instanceDirectories(
+  plan: MachinePlan,
+  gpu: string,
+): Readonly<Record<'output' | 'temp' | 'input' | 'user', string>> {
+  const base = path.join(plan.paths.workspace, 'instances', gpu)
+  return {
+    output: path.join(base, 'output'),
+    temp: path.join(base, 'temp'),
+    input: path.join(base, 'input'),
+    user: path.join(base, 'user'),
+  }
+}
+
+function logFields(plan: MachinePlan, gpu?: string): readonly string[] {
+  const fields = [assignment('COMFY_MACHINE_ID', plan.machineId), assignment('COMFY_TRACE_ID', plan.traceId)]
+  return gpu === undefined ? fields : [...fields, assignment('COMFY_GPU', gpu)]
+}
+
+function healthUnits(plan: MachinePlan): readonly UnitToRender[] {
+  return [
+    { name: 'comfy-health.socket', template: 'comfy-health.socket', values: { port: plan.health.port } },
+    { name: 'comfy-health.service', template: 'comfy-health.service', values: { logFields: logFields(plan) } },
+  ]
+}
+
+function writablePaths(plan: MachinePlan): readonly string[] {
+  return [...new Set([plan.paths.workspace, plan.paths.models, plan.paths.cache])]
+}
+
+function installers(plan: MachinePlan): readonly UnitToRender[] {
+  const unit = (name: string, wantsSecret: (secret: string) => boolean): UnitToRender => ({
+    name: `${name}.service`,
+    template: `${name}.service`,
+    values: {
+      logFields: logFields(plan),
+      credentials: plan.secretNames.filter(wantsSecret),
+      secrets: secretsDirectory(plan),
+      writable: writablePaths(plan),
+    },
+  })
+  const componentSecret = (name: string): boolean => name !== HUB && name !== API_KEY && !isTelemetryName(name)
+  return [
+    unit('comfy-install-comfyui', isPackageIndexName),
+    unit('comfy-discover', (name) => name === API_KEY || /_proxy$/i.test(name)),
+    unit('comfy-install-nodes', componentSecret),
+    unit('comfy-install-models', componentSecret),
+  ]
+}
+
+function telemetryUnit(plan: MachinePlan): UnitToRender {
+  const settings = Object.entries(plan.environment).filter(([name]) => isTelemetryName(name))
+  return {
+    name: 'comfy-telemetry.service',
+    template: 'comfy-telemetry.service',
+    values: {
+      environment: settings.map(([name, value]) => assignment(name, value)),
+      logFields: logFields(plan),
+      credentials: plan.secretNames.filter(isTelemetryName),
+      secrets: secretsDirectory(plan),
+      outbox: telemetryDirectory(plan),
+    },
+  }
+}
+
+const comfyuiUnit =
+  (plan: MachinePlan) =>
+  (instance: PlannedInstance): UnitToRender => {
+    const gpu = gpuNamed(plan, instance.gpu)
+    const current = path.join(plan.paths.workspace, 'comfyui', 'current')
+    return {
+      name: instance.unit,
+      template: 'comfyui@.service',
+      values: {
+        gpu: gpu.name,
+        model: gpu.model,
+        workingDirectory: current,
+        environment: comfyuiEnvironment(plan, gpu),
+        execStart: execLine(comfyuiCommand(plan, instance, current)),
+        reportDirectory: reportDirectory(instance.unit),
+        logFields: logFields(plan, gpu.name),
+        writable: writablePaths(plan),
+        numaNode: gpu.numaNode,
+        devices: plan.gpuMode === 'mock' ? null : gpuDevices(gpu),
+      },
+    }
+  }
+
+const workerUnit =
+  (plan: MachinePlan) =>
+  (worker: PlannedWorker): UnitToRender => ({
+    name: worker.unit,
+    template: 'redis-worker@.service',
+    values: {
+      gpu: worker.gpu,
+      type: worker.type,
+      comfyui: `comfyui@${worker.gpu}.service`,
+      reportDirectory: reportDirectory(worker.unit),
+      logFields: logFields(plan, worker.gpu),
+      credentials: plan.secretNames.filter((name) => name === HUB),
+      secrets: secretsDirectory(plan),
+    },
+  })
+
+/** The directory below the machine's run directory in which a unit's process reports. */
+export function reportDirectory(unit: string): string {
+  return unit.replace(/\.service$/, '')
+}
+
+function gpuNamed(plan: MachinePlan, name: string): PlannedGpu {
+  const gpu = plan.gpus.find((candidate) => candidate.name === name)
+  if (gpu === undefined) throw new RangeError(`the plan has no ${name}`)
+  return gpu
+}
+
+// ComfyUI is never told --cuda-device: it would overwrite CUDA_VISIBLE_DEVICES. A mock instance gets a device name that
+// no driver knows, so nothing in it can touch a real GPU.
+function comfyuiEnvironment(plan: MachinePlan, gpu: PlannedGpu): readonly string[] {
+  const proxies = Object.entries(plan.environment).filter(([name]) => /_proxy$/i.test(name))
+  return [
+    assignment('CUDA_DEVICE_ORDER', 'PCI_BUS_ID'),
+    assignment('CUDA_VISIBLE_DEVICES', gpu.uuid ?? `MOCK-${gpu.index}`),
+    assignment('PYTHONUNBUFFERED', '1'),
+    ...proxies.map(([name, value]) => assignment(name, value)),
+  ]
+}
+
+function comfyuiCommand(plan: MachinePlan, instance: PlannedInstance, current: string): readonly string[] {
+  const own = instanceDirectories(plan, instance.gpu)
+  return [
+    path.join(current, 'venv', 'bin', 'python'),
+    'main.py',
+    ...['--listen', instance.listen, '--port', String(instance.port), '--disable-auto-launch'],
+    ...['--output-directory', own.output, '--temp-directory', own.temp],
+    ...['--input-directory', own.input, '--user-directory', own.user],
+    ...['--extra-model-paths-config', path.join(plan.paths.workspace, 'comfyui', 'extra_model_paths.yaml')],
+    ...(plan.gpuMode === 'mock' ? ['--cpu'] : []),
+    ...instance.args,
+  ]
+}
+
+// /dev/nvidiaN is named by the device's minor number, not by nvidia-smi's index; uvm and caps by their class in /proc/devices.
+function gpuDevices(gpu: PlannedGpu): readonly string[] {
+  const own = gpu.minor === null ? [] : [`/dev/nvidia${gpu.minor}`]
+  return [...own, '/dev/nvidiactl', 'char-nvidia-uvm', 'char-nvidia-caps']
+}
