@@ -1,0 +1,161 @@
+import { flagOf, listOf, valueProblems } from './check-value.ts'
+import { type ConfigSource, collectSettings, type Setting } from './collect.ts'
+import { type Origin, type Problem, problemOf, type Warning, warningOf } from './problem.ts'
+import { splitArguments } from './split-arguments.ts'
+import { VARIABLES, type Variable } from './variables.ts'
+import { parseWorkers, type WorkerRequest } from './workers.ts'
+
+/** The settings of a machine, checked and typed. Secrets are held apart and are in no other field. */
+export interface MachineConfig {
+  readonly machineId: string
+  readonly workers: readonly WorkerRequest[]
+  /** WORKERS as written. */
+  readonly workersConfig: string
+  readonly gpuMode: 'actual' | 'mock'
+  readonly mockGpuCount: number
+  /** Without a trailing slash. */
+  readonly apiUrl: string
+  readonly workflows: readonly string[]
+  readonly collections: readonly string[]
+  readonly staleOk: boolean
+  readonly allowInsecureSources: boolean
+  readonly comfyui: ComfyUISettings
+  readonly healthPort: number
+  readonly workspace: string
+  readonly models: string
+  /** Every public variable, by its name and by the name it is an older name of. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Values of secrets by name; HUB_REDIS_URL under this name also when it was written as REDIS_URL. */
+  readonly secrets: ReadonlyMap<string, string>
+  /** Where each variable was written. */
+  readonly origins: ReadonlyMap<string, Origin>
+}
+
+/** What machine.env says of ComfyUI; null where the service mapping or the default decides. */
+export interface ComfyUISettings {
+  readonly repoUrl: string | null
+  readonly ref: string | null
+  readonly basePort: number | null
+  readonly listen: string
+  readonly args: readonly string[]
+  readonly startTimeoutS: number
+}
+
+/** The configuration, or every problem of it at once. */
+export interface LoadedConfig {
+  /** Undefined when there is a problem. */
+  readonly config: MachineConfig | undefined
+  readonly problems: readonly Problem[]
+  readonly warnings: readonly Warning[]
+}
+
+/** What the host says of itself: the default of MACHINE_ID, null where there is no /etc/machine-id. */
+export interface HostIdentity {
+  readonly machineId: string | null
+}
+
+/** Reads every source, in the order of rising precedence, checks every variable, and reports every problem at once. */
+export function loadConfig(sources: readonly ConfigSource[], identity: HostIdentity): LoadedConfig {
+  const collected = collectSettings(sources)
+  const problems: Problem[] = [...collected.problems]
+  const warnings: Warning[] = [...collected.warnings]
+  const settings = new Map(collected.settings)
+  for (const variable of VARIABLES) {
+    const chosen = chooseName(variable, collected.settings, warnings)
+    if (chosen !== undefined) settings.set(variable.name, chosen)
+    problems.push(...variableProblems(variable, chosen, identity))
+  }
+  problems.push(...portProblems(settings))
+  const config = problems.length === 0 ? typedConfig(settings, identity) : undefined
+  return { config, problems, warnings }
+}
+
+/** The setting of a variable under its name or the first older name that is set. */
+function chooseName(
+  variable: Variable,
+  settings: ReadonlyMap<string, Setting>,
+  warnings: Warning[],
+): Setting | undefined {
+  const written = [variable.name, ...variable.aliases].filter((name) => settings.has(name))
+  const [first, ...others] = written
+  if (first === undefined) return undefined
+  const chosen = settings.get(first)
+  for (const name of others) {
+    const other = settings.get(name)
+    if (other === undefined || other.value === chosen?.value) continue
+    const message = `${name} is not used: ${first} is set too and counts`
+    warnings.push(warningOf(message, { origin: other.origin, variable: name }))
+  }
+  return chosen
+}
+
+function variableProblems(variable: Variable, setting: Setting | undefined, identity: HostIdentity): Problem[] {
+  const { name } = variable
+  if (setting !== undefined) {
+    return valueProblems(variable.kind, setting.value).map((message) =>
+      problemOf('CM0302', `${name}: ${message}`, { origin: setting.origin, variable: name }),
+    )
+  }
+  const hint = `Set ${name} in /etc/comfy-machine/${variable.secret ? 'secrets.env' : 'machine.env'} and start again.`
+  if (variable.required)
+    return [problemOf('CM0301', `${name} is not set: ${variable.sentence}`, { variable: name, hint })]
+  if (name === 'MACHINE_ID' && identity.machineId === null) {
+    return [problemOf('CM0301', 'MACHINE_ID is not set and the host has no /etc/machine-id', { variable: name, hint })]
+  }
+  return []
+}
+
+function portProblems(settings: ReadonlyMap<string, Setting>): Problem[] {
+  const base = settings.get('COMFYUI_BASE_PORT')
+  const health = textOf(settings, 'MACHINE_HEALTH_PORT')
+  if (textOf(settings, 'COMFYUI_BASE_PORT') !== health) return []
+  const setting = base ?? settings.get('MACHINE_HEALTH_PORT')
+  const message = `COMFYUI_BASE_PORT and MACHINE_HEALTH_PORT are both ${health}`
+  return [problemOf('CM0302', message, { origin: setting?.origin, variable: 'COMFYUI_BASE_PORT' })]
+}
+
+function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdentity): MachineConfig {
+  const text = (name: string): string => textOf(settings, name)
+  const optional = (name: string): string | null => settings.get(name)?.value ?? null
+  const basePort = optional('COMFYUI_BASE_PORT')
+  const workspace = normalised(text('WORKSPACE_PATH'))
+  const entries = [...settings]
+  return {
+    machineId: optional('MACHINE_ID') ?? identity.machineId ?? '',
+    workers: parseWorkers(text('WORKERS')).workers,
+    workersConfig: text('WORKERS'),
+    gpuMode: text('GPU_MODE') === 'mock' ? 'mock' : 'actual',
+    mockGpuCount: Number(text('MOCK_GPU_NUM')),
+    apiUrl: text('EMPROPS_API_URL').replace(/\/+$/, ''),
+    workflows: listOf(text('COMPONENTS')),
+    collections: listOf(text('COLLECTIONS')),
+    staleOk: flagOf(text('COMPONENTS_STALE_OK')) === true,
+    allowInsecureSources: flagOf(text('ALLOW_INSECURE_SOURCES')) === true,
+    comfyui: {
+      repoUrl: optional('COMFYUI_REPO_URL'),
+      ref: optional('COMFYUI_REF'),
+      basePort: basePort === null ? null : Number(basePort),
+      listen: text('COMFYUI_LISTEN'),
+      args: splitArguments(text('COMFY_ARGS')).words,
+      startTimeoutS: Number(text('COMFYUI_START_TIMEOUT')),
+    },
+    healthPort: Number(text('MACHINE_HEALTH_PORT')),
+    workspace,
+    models: normalised(optional('MODELS_PATH') ?? `${workspace}/models`),
+    environment: Object.fromEntries(
+      entries.filter(([, { secret }]) => !secret).map(([name, { value }]) => [name, value]),
+    ),
+    secrets: new Map(entries.filter(([, { secret }]) => secret).map(([name, { value }]) => [name, value])),
+    origins: new Map(entries.map(([name, { origin }]) => [name, origin])),
+  }
+}
+
+const defaults = new Map(VARIABLES.map((variable) => [variable.name, variable.default ?? '']))
+
+function textOf(settings: ReadonlyMap<string, Setting>, name: string): string {
+  return settings.get(name)?.value ?? defaults.get(name) ?? ''
+}
+
+function normalised(path: string): string {
+  return path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1')
+}
