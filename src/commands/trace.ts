@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import { findStartups, parseSpans, waterfallLines } from '../health/waterfall.ts'
+import { readWorkspace } from '../health/workspace.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Files, Terminal } from '../host/ports.ts'
-import { readWorkspace } from './workspace.ts'
 
 /** What `comfy-machine trace` may be told. */
 export interface TraceOptions {

@@ -1,3 +1,4 @@
+import { nearest } from '../config/nearest.ts'
 import { definitionOf, ERRORS, type ErrorCode, isErrorCode, stepOfCode } from '../errors.ts'
 import type { FailingState } from '../observe/state.ts'
 import { stepOf } from '../steps.ts'
@@ -13,17 +14,17 @@ export function findCode(text: string): ErrorCode | undefined {
   )
 }
 
-/** The registered code that is closest to a text, for "did you mean"; undefined when none is close. */
+/** The registered code that was probably meant by a text, for "did you mean"; undefined when none is close. */
 export function closestCode(text: string): ErrorCode | undefined {
-  const digits = text.trim().toUpperCase().replace(/^C?M?/, 'CM')
-  const name = text.trim().toLowerCase()
-  const ranked = CODES.map((code) => {
-    const byCode = distance(digits, code)
-    const byName = distance(name, definitionOf(code).name)
-    return { code, far: Math.min(byCode <= 2 ? byCode : 99, byName <= name.length / 3 ? byName : 99) }
-  }).sort((a, b) => a.far - b.far)
-  const best = ranked[0]
-  return best === undefined || best.far === 99 ? undefined : best.code
+  const word = text.trim()
+  const name = nearest(
+    word,
+    Object.values(ERRORS).map((definition) => definition.name),
+  )
+  return (
+    (nearest(word.toUpperCase().replace(/^C?M?/, 'CM'), CODES) as ErrorCode | undefined) ??
+    (name === undefined ? undefined : findCode(name))
+  )
 }
 
 /** What is to be known of one code, as lines. */
@@ -67,18 +68,4 @@ export function codeTable(): readonly string[] {
 function stepTitle(code: ErrorCode): string {
   const number = stepOfCode(code)
   return number === 0 ? 'none: the command itself' : `${number} ${stepOf(number).title}`
-}
-
-/** Levenshtein's distance: how many letters to insert, remove or replace. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, replaced))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

@@ -1,3 +1,5 @@
+import { parseEnv } from '../config/parse-env.ts'
+
 /** What stands in the place of a secret. */
 export const REDACTED = '[redacted]'
 
@@ -44,16 +46,12 @@ export function redact(text: string, known: readonly string[] = []): string {
   )
 }
 
-/** A file of `KEY=value` lines in which the value of every secret-looking name is replaced, whatever it holds. */
+/** What an environment file sets, one `NAME=value` per line, the value of every secret-looking name replaced whatever it holds. */
 export function redactEnvironment(text: string, known: readonly string[] = []): string {
-  const joined = text.replace(/\\\r?\n/g, ' ')
-  const lines = joined.split('\n').map((line) => {
-    const match = /^(\s*[#;]?\s*(?:export\s+)?)([A-Za-z_][A-Za-z0-9_]*)(\s*=)/.exec(line)
-    const name = match?.[2]
-    if (match === null || name === undefined || !isSecretName(name)) return line
-    return `${match[1]}${name}=${REDACTED}`
-  })
-  return redact(lines.join('\n'), known)
+  const { assignments, problems } = parseEnv(text, 'machine.env')
+  const lines = assignments.map(({ name, value }) => `${name}=${isSecretName(name) ? REDACTED : value}`)
+  const notes = problems.map((problem) => `# line ${problem.origin?.line ?? '?'} cannot be read`)
+  return redact(`${[...lines, ...notes].join('\n')}\n`, known)
 }
 
 /** The spellings in which a secret may stand in a text: itself, as part of a URL, the password within it. */

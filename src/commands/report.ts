@@ -1,0 +1,116 @@
+import { basename, join, resolve } from 'node:path'
+import { parseEnv } from '../config/parse-env.ts'
+import { STATE_FILE } from '../health/record.ts'
+import { isSecretName, redact, redactEnvironment } from '../health/redact.ts'
+import { PLAN_FILE } from '../health/workspace.ts'
+import { tarArchive } from '../host/archive.ts'
+import { systemClock } from '../host/clock.ts'
+import { systemExec } from '../host/exec.ts'
+import { systemFiles } from '../host/files.ts'
+import type { Archive, ArchiveEntry, Clock, Exec, Files, Terminal } from '../host/ports.ts'
+
+/** What `comfy-machine report` may be told. */
+export interface ReportOptions {
+  /** Where the bundle is written; by default comfy-machine-report-<time>.tar.gz in the current directory. */
+  readonly out?: string
+}
+
+/** What the report needs of the outside. */
+export interface ReportPorts {
+  readonly files: Files
+  readonly exec: Exec
+  readonly archive: Archive
+  readonly clock: Clock
+  readonly terminal: Terminal
+}
+
+const UNIT_DIRECTORY = '/run/systemd/system'
+const SECRET_DIRECTORY = '/run/comfy-machine/secrets'
+const CONFIG_FILE = '/etc/comfy-machine/machine.env'
+const SECRETS_FILE = '/etc/comfy-machine/secrets.env'
+const MAPPING_FILE = '/etc/comfy-machine/service-mapping.json'
+const OWN_UNIT = /^(comfy|redis-worker@)/
+const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0' }
+const TIMEOUT_MS = 30_000
+
+/** Commands whose output goes into the bundle, by the name of the file. */
+const COMMANDS: Readonly<Record<string, readonly [string, ...string[]]>> = {
+  'journal.txt': [
+    'journalctl',
+    ...['-b', '--no-pager', '-o', 'short-iso', '-n', '5000', '-u', 'comfy*', '-u', 'redis-worker*'],
+  ],
+  'units.txt': ['systemctl', 'list-units', '--all', '--no-pager', '--full', 'comfy*', 'redis-worker*'],
+  'jobs.txt': ['systemctl', 'list-jobs', '--no-pager', '--full'],
+  'versions/systemd.txt': ['systemctl', '--version'],
+  'versions/kernel.txt': ['uname', '-a'],
+  'versions/package.txt': ['dpkg-query', '-W', 'comfy-machine', 'python3', 'git', 'redis-server'],
+  'versions/nvidia.txt': ['nvidia-smi'],
+  'disk.txt': ['df', '-h'],
+  'memory.txt': ['free', '-m'],
+}
+
+/** `comfy-machine report`: writes a support bundle without secrets; resolves to the exit code. */
+export function reportCommand(options: ReportOptions, terminal: Terminal): Promise<number> {
+  const ports = { files: systemFiles, exec: systemExec, archive: tarArchive, clock: systemClock, terminal }
+  return report(options, ports)
+}
+
+/** The bundle over given ports. */
+export async function report(options: ReportOptions, ports: ReportPorts): Promise<number> {
+  const time = new Date(ports.clock.nowUs() / 1000).toISOString().replace(/[:-]|\.\d+/g, '')
+  const out = resolve(options.out ?? `comfy-machine-report-${time}.tar.gz`)
+  const secrets = await readSecretValues(ports.files)
+  const entries = [...(await readFiles(ports.files, secrets)), ...(await runCommands(ports.exec, secrets))]
+  await ports.archive.pack(out, [...entries, { path: 'README.txt', text: readme(entries) }])
+  ports.terminal.write(`${out}\n`)
+  return 0
+}
+
+async function readFiles(files: Files, secrets: readonly string[]): Promise<readonly ArchiveEntry[]> {
+  const names = (await files.list(UNIT_DIRECTORY)).filter((name) => OWN_UNIT.test(name))
+  const dropIns = await Promise.all(
+    names
+      .filter((name) => name.endsWith('.d'))
+      .map(async (name) => (await files.list(join(UNIT_DIRECTORY, name))).map((part) => join(name, part))),
+  )
+  const units = [...names.filter((name) => !name.endsWith('.d')), ...dropIns.flat()]
+  const sources = [STATE_FILE, PLAN_FILE, MAPPING_FILE, '/etc/os-release'].map(
+    (path) => [basename(path), path] as const,
+  )
+  const all = [...sources, ...units.map((name) => [join('units', name), join(UNIT_DIRECTORY, name)] as const)]
+  const found = await Promise.all(
+    all.map(async ([path, source]) => {
+      const text = await files.readText(source)
+      return text === undefined ? [] : [{ path, text: redact(text, secrets) }]
+    }),
+  )
+  const config = await files.readText(CONFIG_FILE)
+  const settings = config === undefined ? [] : [{ path: 'machine.env', text: redactEnvironment(config, secrets) }]
+  return [...found.flat(), ...settings]
+}
+
+async function runCommands(exec: Exec, secrets: readonly string[]): Promise<readonly ArchiveEntry[]> {
+  const named = Object.entries(COMMANDS)
+  return Promise.all(
+    named.map(async ([path, argv]) => {
+      const { code, stdout, stderr } = await exec.run(argv, { env: ENVIRONMENT, timeoutMs: TIMEOUT_MS })
+      const end = code === 0 ? '' : `\n${argv.join(' ')} ended with ${code ?? 'a signal'}: ${stderr}`
+      return { path, text: redact(`${stdout}${end}`, secrets) }
+    }),
+  )
+}
+
+/** Values of secrets, only to be taken out of everything else wherever they stand. */
+async function readSecretValues(files: Files): Promise<readonly string[]> {
+  const names = await files.list(SECRET_DIRECTORY)
+  const credentials = await Promise.all(names.map((name) => files.readText(join(SECRET_DIRECTORY, name))))
+  const secrets = parseEnv((await files.readText(SECRETS_FILE)) ?? '', SECRETS_FILE).assignments
+  const settings = parseEnv((await files.readText(CONFIG_FILE)) ?? '', CONFIG_FILE).assignments
+  const values = [...secrets, ...settings.filter(({ name }) => isSecretName(name))].map(({ value }) => value)
+  return [...credentials.flatMap((text) => text ?? []), ...values]
+}
+
+function readme(entries: readonly ArchiveEntry[]): string {
+  const list = entries.map(({ path }) => `  ${path}`).join('\n')
+  return `A support bundle of comfy-machine. Values that are secret or look so are replaced.\nLook it through before you pass it on.\n\n${list}\n`
+}
