@@ -1,5 +1,5 @@
-import { removeStaleHosts } from './host.ts'
 import { installedLayer } from './installed.ts'
+import { removeStaleHosts } from './leftovers.ts'
 
 /** Before the first host test: the package, the root file system and the layer with both; vitest's workers inherit the variable. */
 export async function setup(): Promise<void> {

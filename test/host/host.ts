@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { networkInterfaces, tmpdir } from 'node:os'
+import { networkInterfaces } from 'node:os'
 import path from 'node:path'
+import { bootScript } from './boot-script.ts'
 import { ended, must, type Result, type RunOptions, run } from './command.ts'
+import { cgroupRoot, hostsRoot, removeLeftovers, removeStaleHosts } from './leftovers.ts'
 import { setUp } from './setup.ts'
 
 export interface HostOptions {
@@ -22,12 +24,14 @@ export interface Host {
   /** Address this machine reaches it at, and this machine's address on that link; null without `network`. */
   readonly address: string | null
   readonly gateway: string | null
-  /** PID of the host's systemd as this machine sees it; /proc/<pid>/root is its root file system. */
-  readonly leaderPid: number
+  /** PID of the host's systemd as this machine sees it; /proc/<pid>/root is its root file system. Another one after reboot(). */
+  leaderPid(): number
   /** Runs a program, or a line of bash, as root inside; a failing one is a result, not an exception. */
   exec(command: string | readonly string[], options?: RunOptions): Promise<Result>
   /** As exec, but anything else than exit code 0 throws with the output; returns standard output. */
   must(command: string | readonly string[], options?: RunOptions): Promise<string>
+  /** Runs the command again and again until it ends with code 0; throws its last output after timeoutMs, default 30,000. */
+  waitFor(command: string | readonly string[], timeoutMs?: number): Promise<string>
   /** Text of a file inside; throws when it cannot be read. */
   read(file: string): Promise<string>
   /** Writes a file inside with its folders; mode as for chmod, default 0644. */
@@ -36,53 +40,13 @@ export interface Host {
   copyIn(from: string, to: string): Promise<void>
   /** Copies what was written on top of the layers into a folder of this machine. */
   saveChanges(folder: string): Promise<void>
+  /** Reboots in an orderly way; files stay, /run is empty. */
+  reboot(): Promise<void>
   /** Ends the host like a pulled plug; resolves when nothing of it is left. May be called again. */
   stop(): Promise<void>
 }
 
 const path_ = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-const hostsRoot = path.join(tmpdir(), 'comfy-machine-hosts')
-const cgroupRoot = existsSync('/sys/fs/cgroup/cgroup.controllers') ? '/sys/fs/cgroup' : '/sys/fs/cgroup/unified'
-
-// Mounts live in a mount namespace of the host's own and vanish with its last process. The watcher in the background
-// reads the pipe from the process that boots the host and pulls the plug when that one is gone, whatever it died of.
-const bootScript = `
-set -eu
-exec 3<&0 0</dev/null
-(
-  trap '' INT TERM HUP
-  cat <&3 >/dev/null
-  read self rest </proc/self/stat
-  if [ "$(cat /proc/$$/comm 2>/dev/null)" = systemd-nspawn ]; then
-    for pid in $(cat /proc/$$/task/$$/children); do [ "$pid" = "$self" ] || kill -KILL "$pid" || :; done
-    kill -KILL $$ || :
-  fi
-  sleep 0.3
-  find "$CGROUP" -depth -type d -exec rmdir {} + || :
-  umount --lazy --recursive "$FOLDER" || :
-  rmdir "$FOLDER" || :
-) >/dev/null 2>&1 &
-mkdir -p "$CGROUP"
-echo $$ > "$CGROUP/cgroup.procs"
-mount -t tmpfs -o mode=0755 comfy-host "$FOLDER"
-mkdir "$FOLDER/upper" "$FOLDER/work" "$FOLDER/root"
-mount -t overlay -o "lowerdir=$LOWER,upperdir=$FOLDER/upper,workdir=$FOLDER/work" comfy-host "$FOLDER/root"
-net=--private-network
-if [ -n "$DEVICE" ]; then
-  mkdir -p /run/netns
-  mount -t tmpfs comfy-netns /run/netns
-  ip netns add host
-  ip link add "$DEVICE" type veth peer name host0 netns host
-  ip addr add "$GATEWAY/30" dev "$DEVICE"
-  ip link set "$DEVICE" up
-  ip -n host addr add "$ADDRESS/30" dev host0
-  ip -n host link set lo up
-  ip -n host link set host0 up
-  net=--network-namespace-path=/run/netns/host
-fi
-exec systemd-nspawn --quiet --boot $KEEP_UNIT --register=no --directory="$FOLDER/root" --machine="$NAME" --uuid="$UUID" \\
-  --console=pipe --link-journal=no --resolv-conf=off --timezone=off "$net" 3<&-
-`
 
 /** Boots a throw-away Debian and returns when its systemd has finished starting (`running`, or `degraded` by a unit that failed). */
 export async function bootHost(options: HostOptions = {}): Promise<Host> {
@@ -131,14 +95,20 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
   }
   process.once('exit', stopNow)
   try {
-    const leaderPid = await started(child, console_)
+    let leader = await started(child, console_, null)
+    const commands = inside(() => leader, child, folder)
+    const reboot = async (): Promise<void> => {
+      await commands.must(['systemctl', 'reboot', '--no-wall', '--no-block'])
+      leader = await started(child, console_, leader)
+    }
     return {
       name,
       address: link?.address ?? null,
       gateway: link?.gateway ?? null,
-      leaderPid,
+      leaderPid: () => leader,
       stop,
-      ...inside(leaderPid, child, folder),
+      reboot,
+      ...commands,
     }
   } catch (error) {
     await stop()
@@ -147,11 +117,11 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
 }
 
 function inside(
-  leaderPid: number,
+  leaderPid: () => number,
   child: ChildProcess,
   folder: string,
-): Pick<Host, 'exec' | 'must' | 'read' | 'write' | 'copyIn' | 'saveChanges'> {
-  const exec: Host['exec'] = async (command, options = {}) => await enter(leaderPid, command, options)
+): Pick<Host, 'exec' | 'must' | 'waitFor' | 'read' | 'write' | 'copyIn' | 'saveChanges'> {
+  const exec: Host['exec'] = async (command, options = {}) => await enter(leaderPid(), command, options)
   const must_: Host['must'] = async (command, options) => {
     const result = await exec(command, options)
     if (result.code === 0) return result.stdout
@@ -161,6 +131,19 @@ function inside(
   return {
     exec,
     must: must_,
+    waitFor: async (command, timeoutMs = 30_000) => {
+      const until = Date.now() + timeoutMs
+      for (;;) {
+        const result = await exec(command, { timeoutMs })
+        if (result.code === 0) return result.stdout
+        if (Date.now() > until) {
+          throw new Error(
+            `in the host: ${command} did not succeed within ${timeoutMs} ms\n${result.stdout}${result.stderr}`,
+          )
+        }
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    },
     read: async (file) => await must_(['cat', '--', file]),
     write: async (file, content, mode = '0644') => {
       const script = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1" && chmod -- "$2" "$1"'
@@ -170,7 +153,7 @@ function inside(
       await must_(['mkdir', '-p', '--', to])
       const script =
         'tar -C "$1" --owner=0 --group=0 -cf - . | nsenter --target "$2" --mount -- tar -C "$3" --no-overwrite-dir --keep-directory-symlink -xf -'
-      await must(['sh', '-c', script, 'sh', from, String(leaderPid), to])
+      await must(['sh', '-c', script, 'sh', from, String(leaderPid()), to])
     },
     saveChanges: async (target) => {
       await must(['nsenter', '--target', String(child.pid), '--mount', '--', 'cp', '-a', `${folder}/upper/.`, target])
@@ -190,14 +173,15 @@ async function enter(leaderPid: number, command: string | readonly string[], opt
   })
 }
 
-async function started(child: ChildProcess, console_: readonly string[]): Promise<number> {
+/** Waits until a PID 1 other than `previous` has finished starting; returns its PID. */
+async function started(child: ChildProcess, console_: readonly string[], previous: number | null): Promise<number> {
   const until = Date.now() + 60_000
   const told = (): string => console_.join('').slice(-4_000)
   while (Date.now() < until) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error(`the test host ended while booting\n${told()}`)
     const leader = leaderOf(child)
-    if (leader !== null && existsSync(`/proc/${leader}/root/run/systemd/private`)) {
+    if (leader !== null && leader !== previous && existsSync(`/proc/${leader}/root/run/systemd/private`)) {
       const state = await enter(leader, ['systemctl', 'is-system-running', '--wait'], { timeoutMs: 60_000 })
       if (/^(running|degraded)$/m.test(state.stdout)) return leader
     }
@@ -206,11 +190,13 @@ async function started(child: ChildProcess, console_: readonly string[]): Promis
   throw new Error(`the test host did not finish booting within 60 s\n${told()}`)
 }
 
-/** PID of the child that is PID 1 of a PID namespace, or null when there is none (yet). */
+/** PID of the host's PID 1: a grandchild with a PID namespace of its own; null while there is none. */
 function leaderOf(child: ChildProcess): number | null {
-  if (child.pid === undefined) return null
-  const children = readOrEmpty(`/proc/${child.pid}/task/${child.pid}/children`).split(' ').filter(Boolean)
-  const leader = children.find((pid) => /^NSpid:\t\d+\t1$/m.test(readOrEmpty(`/proc/${pid}/status`)))
+  const children = (pid: string): string[] =>
+    readOrEmpty(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean)
+  const leader = children(String(child.pid))
+    .flatMap(children)
+    .find((pid) => /^NSpid:\t\d+\t1$/m.test(readOrEmpty(`/proc/${pid}/status`)))
   return leader === undefined ? null : Number(leader)
 }
 
@@ -241,41 +227,5 @@ function freeLink(): { gateway: string; address: string } {
     const [third = 0, fourth = 0] = randomBytes(2)
     const gateway = `10.213.${third}.${(fourth & 0xfc) + 1}`
     if (!taken.has(gateway)) return { gateway, address: `10.213.${third}.${(fourth & 0xfc) + 2}` }
-  }
-}
-
-async function removeLeftovers(folder: string, cgroup: string): Promise<void> {
-  for (let tries = 0; tries < 50; tries += 1) {
-    if (removeCgroup(cgroup)) break
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  rmSync(folder, { recursive: true, force: true })
-}
-
-/** Removes a control group with all below it; false while a process is still in one of them. */
-function removeCgroup(cgroup: string): boolean {
-  if (!existsSync(cgroup)) return true
-  const below = readdirSync(cgroup).filter((name) => statSync(path.join(cgroup, name)).isDirectory())
-  if (!below.every((name) => removeCgroup(path.join(cgroup, name)))) return false
-  try {
-    rmdirSync(cgroup)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false
-    throw error
-  }
-}
-
-/** Removes the empty folders and control groups of hosts whose owner has died; their mounts went with them. */
-export function removeStaleHosts(): void {
-  const dead = (name: string): boolean => {
-    const owner = /(?:^|-)(\d+)-[0-9a-f]{6}$/.exec(name)?.[1]
-    return owner !== undefined && !existsSync(`/proc/${owner}`)
-  }
-  for (const name of existsSync(hostsRoot) ? readdirSync(hostsRoot).filter(dead) : []) {
-    rmSync(path.join(hostsRoot, name), { recursive: true, force: true })
-  }
-  for (const name of readdirSync(cgroupRoot).filter((entry) => entry.startsWith('comfy-host-') && dead(entry))) {
-    removeCgroup(path.join(cgroupRoot, name))
   }
 }

@@ -6,6 +6,7 @@ import { addRepository, installPackage, makeRepository, removeRepository, testDe
 import { must } from './command.ts'
 import { bootHost, type Host, type HostOptions } from './host.ts'
 import { cached, cacheRoot, projectRoot, shortHash } from './paths.ts'
+import { setUp } from './setup.ts'
 
 interface Fixtures {
   installFixtures(rootFolder: string): Promise<void>
@@ -21,6 +22,7 @@ const fixturesModule = path.join(projectRoot, 'test/fixtures/install.ts')
 export async function installedLayer(): Promise<string> {
   const made = process.env['COMFY_TEST_LAYER']
   if (made !== undefined) return made
+  await setUp()
   const deb = await testDeb()
   const key = shortHash(
     deb,

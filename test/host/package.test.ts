@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { productVersion } from '../../packaging/build.ts'
 import { addRepository, installPackage, makeRepository, testDeb } from './apt-repo.ts'
 import { bootHost, type Host } from './host.ts'
 
@@ -20,7 +21,11 @@ describe('the Debian package', () => {
 
   test('comes from a repository that apt trusts by its key', async () => {
     const policy = await host.must(['apt-cache', 'policy', 'comfy-machine'])
-    expect(policy).toMatch(/\*\*\* 0\.1\.0 500\n\s+500 http:\/\/127\.0\.0\.1:7080 stable\/main/)
+    const lines = policy.split('\n').map((line) => line.trim())
+    const current = lines.indexOf(`*** ${await productVersion()} 500`)
+    expect(lines[current + 1]).toBe(
+      '500 http://127.0.0.1:7080 stable/main amd64 Packages'.replace('amd64', await arch(host)),
+    )
   })
 
   test('puts its files where the contract says', async () => {
@@ -54,7 +59,7 @@ describe('the Debian package', () => {
   })
 
   test('brings a command that runs with the runtime of its own', async () => {
-    expect(await host.must(['comfy-machine', '--version'])).toBe('0.1.0\n')
+    expect(await host.must(['comfy-machine', '--version'])).toBe(`${await productVersion()}\n`)
     expect((await host.exec('command -v node')).code).not.toBe(0)
   })
 
@@ -101,9 +106,9 @@ describe('the Debian package', () => {
     await host.must('echo WORKERS=comfyui:1 >> /etc/comfy-machine/machine.env')
     await runInstance(host)
     const before = await host.must(['systemctl', 'show', '-P', 'MainPID', 'comfyui@gpu0.service'])
-    await addRepository(host, await makeRepository([await testDeb({ version: '0.1.1' })]))
+    await addRepository(host, await makeRepository([await testDeb({ version: '99.1.0' })]))
     await installPackage(host)
-    expect(await host.must(['comfy-machine', '--version'])).toBe('0.1.1\n')
+    expect(await host.must(['dpkg-query', '-W', '-f', '${Version}', 'comfy-machine'])).toBe('99.1.0')
     expect(await host.read('/etc/comfy-machine/machine.env')).toMatch(/WORKERS=comfyui:1\n$/)
     expect(await host.must(['systemctl', 'show', '-P', 'MainPID', 'comfyui@gpu0.service'])).toBe(before)
     expect((await host.must(['systemctl', 'is-active', 'comfyui@gpu0.service'])).trim()).toBe('active')
@@ -132,6 +137,10 @@ describe('the Debian package', () => {
     expect(left.split('\n').filter((name) => name !== '' && !known.test(name))).toEqual([])
   })
 })
+
+async function arch(host: Host): Promise<string> {
+  return (await host.must(['dpkg', '--print-architecture'])).trim()
+}
 
 /** A unit as the controller renders it, with a program that needs nothing. */
 async function runInstance(host: Host): Promise<void> {
