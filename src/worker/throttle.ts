@@ -1,0 +1,43 @@
+import type { Clock } from '../host/ports.ts'
+
+/** Lets values through at most once per interval, and always the last one. */
+export interface Throttle<T> {
+  offer(value: T): void
+  /** Sends what is held back, if anything is, at once. */
+  flush(): void
+}
+
+/** A throttle that calls `send` at most once per `intervalMs`; a value held back is sent when the interval is over. */
+export function createThrottle<T>(clock: Clock, intervalMs: number, send: (value: T) => void): Throttle<T> {
+  let sentUs = Number.NEGATIVE_INFINITY
+  let held: { readonly value: T } | undefined
+  let waiting: AbortController | undefined
+
+  const release = (): void => {
+    waiting?.abort()
+    waiting = undefined
+    if (held === undefined) return
+    const { value } = held
+    held = undefined
+    sentUs = clock.nowUs()
+    send(value)
+  }
+
+  const wait = async (ms: number): Promise<void> => {
+    const mine = new AbortController()
+    waiting = mine
+    await clock.sleep(ms, mine.signal)
+    if (waiting === mine) release()
+  }
+
+  return {
+    offer(value) {
+      held = { value }
+      if (waiting !== undefined) return
+      const leftMs = intervalMs - (clock.nowUs() - sentUs) / 1000
+      if (leftMs <= 0) release()
+      else void wait(leftMs)
+    },
+    flush: release,
+  }
+}
