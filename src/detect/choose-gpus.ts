@@ -56,7 +56,7 @@ export function chooseGpus(wish: GpuWish, evidence: GpuEvidence | null): GpuChoi
   const boards = [...answer.gpus].sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1))
   const trail = [
     `mode=actual nvidia-smi=${boards.length} driver=${answer.driverVersion} cuda=${answer.cudaVersion}`,
-    `other display adapters seen: ${evidence.graphics.join(', ') || 'none'}`,
+    ...evidence.graphics.map((adapter) => `display adapter: ${adapter}`),
   ]
   const all = boards.flatMap((board) => devicesOf(board, evidence, trail))
   if (all.length === 0) throw noGpu(boards)
