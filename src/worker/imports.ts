@@ -11,7 +11,8 @@ export interface ImportFailure {
 export interface ImportReport {
   /** The list of import times was found: every custom node was tried. */
   readonly isComplete: boolean
-  readonly imported: number
+  /** Names of the nodes that were imported. */
+  readonly imported: readonly string[]
   readonly failures: readonly ImportFailure[]
 }
 
@@ -37,7 +38,17 @@ export function parseImports(messages: readonly string[]): ImportReport {
   const failures = timed
     .filter(({ hasFailed }) => hasFailed)
     .map(({ path }) => ({ name: nodeName(path), path, reason: reasons.get(path) }))
-  return { isComplete: start >= 0, imported: timed.length - failures.length, failures }
+  const imported = timed.filter(({ hasFailed }) => !hasFailed).map(({ path }) => nodeName(path))
+  return { isComplete: start >= 0, imported, failures }
+}
+
+/** Wanted nodes that ComfyUI never tried to import; none where its list was not found. */
+export function findMissing(report: ImportReport, wanted: readonly string[]): readonly ImportFailure[] {
+  if (!report.isComplete) return []
+  const tried = new Set([...report.imported, ...report.failures.map(({ name }) => name)])
+  return wanted
+    .filter((name) => !tried.has(name))
+    .map((name) => ({ name, path: '', reason: 'ComfyUI found no such node and did not try to import it' }))
 }
 
 /** Splits failures into those of wanted nodes and others. */
