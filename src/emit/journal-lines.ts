@@ -1,0 +1,129 @@
+import type { JournalEntry } from '../host/ports.ts'
+import type { Happening, Machine } from '../observe/machine.ts'
+import type { FailingState, StepState } from '../observe/state.ts'
+import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
+import { formatDuration } from './duration.ts'
+import { stepSpanId } from './spans.ts'
+
+/** MESSAGE_ID of each kind of line the controller writes; every one has an entry in the journal catalog. */
+export const MESSAGE_IDS = {
+  stepDone: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a40',
+  stepSkipped: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a41',
+  stepFailed: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a42',
+  machineReady: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a43',
+  machineFailed: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a44',
+  machineDegraded: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a45',
+  machineStopped: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a46',
+} as const
+
+/** The journal line of something that happened; undefined where nobody needs one. */
+export function journalLine(machine: Machine, happening: Happening): JournalEntry | undefined {
+  switch (happening.kind) {
+    case 'step-ended':
+      return happening.step.state === 'failed'
+        ? undefined
+        : endedLine(machine, happening.step, happening.unit?.invocationId)
+    case 'attempt-failed':
+      return failureLine(machine, happening.failing, happening.startUs)
+    case 'phase-changed':
+      return phaseLine(machine)
+    case 'recovered':
+      return { message: `${happening.unit} is active again`, priority: 'notice', fields: commonFields(machine) }
+  }
+}
+
+/** A warning of a stage, as the journal shows it. */
+export function warningLine(machine: Machine, message: string): JournalEntry {
+  return { message, priority: 'warning', fields: commonFields(machine) }
+}
+
+function endedLine(machine: Machine, step: StepState, invocationId: string | undefined): JournalEntry {
+  const durationUs = (step.endUs ?? 0) - (step.startUs ?? 0)
+  const skipped = step.state === 'skipped'
+  const spanId = stepSpanId(machine.state.traceId, step.number, step.instances.length === 0 ? invocationId : undefined)
+  return {
+    message: `step ${step.number}/${STEPS.length} ${step.title}: ${step.state} in ${formatDuration(durationUs)}${summaryOf(step)}`,
+    priority: 'info',
+    messageId: skipped ? MESSAGE_IDS.stepSkipped : MESSAGE_IDS.stepDone,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(step.number),
+      COMFY_EVENT: step.event,
+      COMFY_STATE: step.state,
+      COMFY_DURATION_MS: String(Math.round(durationUs / 1000)),
+      ...(step.unit === undefined ? {} : { COMFY_UNIT: step.unit }),
+      TRACE_ID: machine.state.traceId,
+      SPAN_ID: spanId,
+    },
+  }
+}
+
+function failureLine(machine: Machine, failing: FailingState, startUs: number): JournalEntry {
+  const who = failing.gpu === undefined ? failing.stepName : `${failing.stepName} ${failing.gpu}`
+  return {
+    message: `step ${failing.step}/${STEPS.length} ${who}: ${failing.code} ${failing.message}. ${failing.hint}`,
+    priority: 'err',
+    messageId: MESSAGE_IDS.stepFailed,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(failing.step),
+      COMFY_EVENT: FAILURE_EVENT,
+      COMFY_STATE: 'failed',
+      COMFY_DURATION_MS: String(Math.max(0, Math.round((failing.atUs - startUs) / 1000))),
+      COMFY_ERROR_CODE: failing.code,
+      COMFY_ERROR_TYPE: failing.type,
+      COMFY_ATTEMPT: String(failing.attempt),
+      COMFY_HINT: failing.hint,
+      COMFY_UNIT: failing.unit,
+      ...(failing.gpu === undefined ? {} : { COMFY_GPU: failing.gpu }),
+      TRACE_ID: machine.state.traceId,
+    },
+  }
+}
+
+function phaseLine(machine: Machine): JournalEntry | undefined {
+  const { state } = machine
+  const fields = { ...commonFields(machine), COMFY_STATE: state.phase, TRACE_ID: state.traceId }
+  const causes = [...new Set(state.failing.map((failing) => `step ${failing.step} ${failing.code}`))].join(', ')
+  switch (state.phase) {
+    case 'ready':
+      return {
+        message: `the machine is ready: ${state.workers.length} workers`,
+        priority: 'notice',
+        messageId: MESSAGE_IDS.machineReady,
+        fields,
+      }
+    case 'failed':
+      return {
+        message: `the machine is not ready: ${causes}`,
+        priority: 'err',
+        messageId: MESSAGE_IDS.machineFailed,
+        fields,
+      }
+    case 'degraded':
+      return {
+        message: `the machine is no longer ready: ${causes}`,
+        priority: 'warning',
+        messageId: MESSAGE_IDS.machineDegraded,
+        fields,
+      }
+    case 'stopped':
+      return { message: 'the machine stops', priority: 'notice', messageId: MESSAGE_IDS.machineStopped, fields }
+    case 'starting':
+      return undefined
+  }
+}
+
+function commonFields({ state }: Machine): Readonly<Record<string, string>> {
+  return { COMFY_MACHINE_ID: state.machineId, COMFY_TRACE_ID: state.traceId }
+}
+
+function stepFields(number: number): Readonly<Record<string, string>> {
+  return { COMFY_STEP: String(number), COMFY_PHASE: stepOf(number).phase }
+}
+
+function summaryOf(step: StepState): string {
+  const { summary } = step.attributes
+  if (typeof summary === 'string') return ` (${summary})`
+  return step.instances.length > 1 ? ` (${step.instances.length} GPUs)` : ''
+}

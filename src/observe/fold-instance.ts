@@ -1,0 +1,72 @@
+import type { UnitSnapshot } from '../host/ports.ts'
+import type { Attributes } from '../report.ts'
+import { endStep, type Folded } from './fold-step.ts'
+import { type Machine, stepState, type UnitOutcome, withStep } from './machine.ts'
+import type { InstanceState, StepPhase, UnitState } from './state.ts'
+import type { UnitStep } from './unit-steps.ts'
+
+/** How a step ended for one GPU. */
+export interface InstanceEnd {
+  readonly state: 'done' | 'skipped'
+  readonly startUs: number
+  readonly endUs: number
+  readonly attributes?: Attributes
+}
+
+/** Ends a step for one GPU. The step is done when the last of its instances is; it spans from the first start to the last end. */
+export function endInstance(
+  machine: Machine,
+  shown: UnitStep,
+  unitName: string,
+  end: InstanceEnd,
+  unit: UnitSnapshot | undefined,
+): Folded {
+  const number = shown.step.number
+  const { state, startUs, endUs: atUs } = end
+  const after = withInstance(machine, number, unitName, { state, startUs, endUs: atUs })
+  const { instances } = stepState(after, number)
+  if (instances.some((each) => each.state !== 'done' && each.state !== 'skipped'))
+    return { machine: after, happenings: [] }
+  const whole = {
+    startUs: Math.min(...instances.map((each) => each.startUs ?? startUs)),
+    endUs: Math.max(...instances.map((each) => each.endUs ?? atUs)),
+    state: instances.every((each) => each.state === 'skipped') ? ('skipped' as const) : ('done' as const),
+    ...(end.attributes === undefined ? {} : { attributes: end.attributes }),
+  }
+  return endStep(after, number, unit === undefined ? whole : { ...whole, unit })
+}
+
+/** The machine with one instance of a per-GPU step changed. */
+export function withInstance(
+  machine: Machine,
+  number: number,
+  unit: string,
+  change: Partial<InstanceState> & { state: StepPhase },
+): Machine {
+  const instances = stepState(machine, number).instances.map((each) =>
+    each.unit === unit ? { ...each, ...change } : each,
+  )
+  return withStep(machine, number, { instances })
+}
+
+/** The machine with the outcome of one wanted unit changed. */
+export function withOutcome(machine: Machine, unit: string, outcome: UnitOutcome): Machine {
+  return { ...machine, outcomes: new Map(machine.outcomes).set(unit, outcome) }
+}
+
+/** The machine knowing the last snapshot of a unit. */
+export function remember(machine: Machine, unit: UnitSnapshot): Machine {
+  const shown: UnitState = {
+    name: unit.name,
+    activeState: unit.activeState,
+    subState: unit.subState,
+    result: unit.result,
+    mainPid: unit.mainPid,
+    restarts: unit.restarts,
+    statusText: unit.statusText,
+    invocationId: unit.invocationId,
+  }
+  const others = machine.state.units.filter((each) => each.name !== unit.name)
+  const units = [...others, shown].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
+  return { ...machine, state: { ...machine.state, units }, snapshots: new Map(machine.snapshots).set(unit.name, unit) }
+}

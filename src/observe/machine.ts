@@ -1,0 +1,117 @@
+import type { UnitSnapshot } from '../host/ports.ts'
+import type { MachinePlan } from '../plan/plan.ts'
+import type { ReportChild } from '../report.ts'
+import { STEPS } from '../steps.ts'
+import type { FailingState, InstanceState, MachinePhase, MachineState, StepState } from './state.ts'
+import { gpuOfUnit } from './unit-steps.ts'
+
+/** How far a wanted unit has come in this startup. `blocked`: its start job ended without a start. */
+export type UnitOutcome = 'pending' | 'active' | 'skipped' | 'failed' | 'blocked'
+
+/** The machine as the controller follows it: what others may read, and what the fold must remember. */
+export interface Machine {
+  readonly state: MachineState
+  /** Outcome of every wanted unit. */
+  readonly outcomes: ReadonlyMap<string, UnitOutcome>
+  readonly snapshots: ReadonlyMap<string, UnitSnapshot>
+  /** Failed attempts of this startup, oldest first. */
+  readonly attempts: readonly FailingState[]
+  /** Units whose end at this time (microseconds) is already recorded as a failed attempt. */
+  readonly recordedExits: ReadonlyMap<string, number>
+}
+
+/** What the fold found out, in the order in which it happened. */
+export type Happening =
+  | {
+      readonly kind: 'step-ended'
+      readonly step: StepState
+      readonly unit: UnitSnapshot | undefined
+      readonly children: readonly ReportChild[]
+      readonly attempts: readonly FailingState[]
+    }
+  | {
+      readonly kind: 'attempt-failed'
+      readonly failing: FailingState
+      readonly startUs: number
+      readonly afterReady: boolean
+    }
+  | { readonly kind: 'recovered'; readonly unit: string }
+  | { readonly kind: 'phase-changed'; readonly phase: MachinePhase }
+
+/** Facts that are known before any step. */
+export interface Identity {
+  readonly machineId: string
+  readonly version: string
+  readonly traceId: string
+  readonly bootId: string
+  readonly agentPid: number
+  readonly startedUs: number
+}
+
+/** The machine at the first moment of a startup. */
+export function newMachine(identity: Identity): Machine {
+  const state: MachineState = {
+    schema: 1,
+    ...identity,
+    phase: 'starting',
+    step: 0,
+    gpuMode: 'unknown',
+    workersConfig: '',
+    updatedUs: identity.startedUs,
+    steps: STEPS.map(({ number, title, event, phase }) => {
+      return { number, title, event, phase, state: 'pending', attempts: 0, attributes: {}, instances: [] }
+    }),
+    units: [],
+    gpus: [],
+    workers: [],
+    failing: [],
+    warnings: [],
+    evidence: {},
+  }
+  return { state, outcomes: new Map(), snapshots: new Map(), attempts: [], recordedExits: new Map() }
+}
+
+/** The machine with its plan known: GPUs, workers, the wanted units and one pending instance per GPU and step. */
+export function withPlan(machine: Machine, plan: MachinePlan, wanted: readonly string[]): Machine {
+  const instances = (units: readonly string[]): readonly InstanceState[] =>
+    units.map((unit) => ({ gpu: gpuOfUnit(unit) ?? '', unit, state: 'pending' }))
+  const perGpu: Readonly<Record<number, readonly string[]>> = {
+    13: plan.instances.map((instance) => instance.unit),
+    19: plan.instances.map((instance) => instance.unit),
+    20: plan.workers.map((worker) => worker.unit),
+  }
+  const state: MachineState = {
+    ...machine.state,
+    machineId: plan.machineId,
+    gpuMode: plan.gpuMode,
+    workersConfig: plan.workersConfig,
+    gpus: plan.gpus.map(({ name, index, uuid, model, memoryMiB }) => ({
+      name,
+      index,
+      uuid,
+      model,
+      memoryMiB,
+      mode: plan.gpuMode,
+    })),
+    workers: plan.workers.map(({ id, unit, gpu, type, services }) => ({ id, unit, gpu, type, services })),
+    steps: machine.state.steps.map((step) => ({ ...step, instances: instances(perGpu[step.number] ?? []) })),
+  }
+  return { ...machine, state, outcomes: new Map(wanted.map((unit) => [unit, 'pending' as const])) }
+}
+
+/** The machine with one step changed; `step` of the state is the highest number that is done. */
+export function withStep(machine: Machine, number: number, change: Partial<StepState>): Machine {
+  const steps = machine.state.steps.map((step) => (step.number === number ? { ...step, ...change } : step))
+  const step = Math.max(
+    0,
+    ...steps.filter(({ state }) => state === 'done' || state === 'skipped').map((each) => each.number),
+  )
+  return { ...machine, state: { ...machine.state, steps, step } }
+}
+
+/** The state of one step. */
+export function stepState(machine: Machine, number: number): StepState {
+  const step = machine.state.steps[number - 1]
+  if (step === undefined) throw new RangeError(`no step ${number}`)
+  return step
+}
