@@ -72,7 +72,7 @@ function collect(stream: NodeJS.ReadableStream, onLine: (line: string) => void):
   const take = (chunk: string): void => {
     text += chunk
     if (text.length > KEPT_CHARS) text = text.slice(-KEPT_CHARS)
-    const lines = (rest + chunk).split(/\r?\n/)
+    const lines = (rest + chunk).split(/\r\n|\n|\r/)
     rest = lines.pop() ?? ''
     for (const line of lines) onLine(line)
   }

@@ -1,0 +1,114 @@
+/** The outside world of the installers: git, Python, HTTP, downloads. Everything but `src/host/` sees only these interfaces. */
+import type { Clock, Exec, Files, Journal, Notify, Report, Secrets } from './ports.ts'
+
+/** What is wanted of a repository: a commit, else a branch or tag, else the remote's HEAD. */
+export interface Revision {
+  readonly commit?: string | null
+  readonly ref?: string | null
+}
+
+/** One line of git-ls-remote(1). */
+export interface RemoteRef {
+  readonly ref: string
+  readonly id: string
+}
+
+/** Git repositories through bare mirrors in the cache. Failures throw the codes that the port was opened with. */
+export interface Git {
+  listRemote(url: string, patterns: readonly string[]): Promise<readonly RemoteRef[]>
+  /** Makes a revision present in the mirror of `url` and returns its full commit id; no network when it is there. */
+  fetch(url: string, revision: Revision): Promise<string>
+  /** Text of a file in a commit that was fetched; undefined when the commit does not have it. */
+  readFile(url: string, commit: string, path: string): Promise<string | undefined>
+  /** Puts the files of a fetched commit into `directory`, whose untracked files stay. */
+  checkout(url: string, commit: string, directory: string, options: { readonly recursive: boolean }): Promise<void>
+}
+
+/** How an installation of Python packages ended; `detail` holds the resolver's words. */
+export type PackageOutcome = { readonly ok: true } | { readonly ok: false; readonly detail: string }
+
+/** Python environments and their packages. */
+export interface Python {
+  /** Name of the package installer in use. */
+  readonly installer: 'uv' | 'pip'
+  /** Real path of the interpreter that environments are made from, e.g. `/usr/bin/python3.13`. Throws CM1402. */
+  interpreter(): Promise<string>
+  /** Makes a virtual environment with pip. Throws CM1402. */
+  createEnvironment(directory: string): Promise<void>
+  /** Installs all requirement files in one resolution. */
+  installRequirements(environment: string, files: readonly string[]): Promise<PackageOutcome>
+  /** Variables under which a script runs within the environment, without any secret. */
+  scriptEnvironment(environment: string): Readonly<Record<string, string>>
+}
+
+/** One HTTP request; times in milliseconds. */
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST'
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string
+  readonly connectTimeoutMs: number
+  readonly timeoutMs: number
+  readonly maxBytes: number
+}
+
+/** An answer with its whole body; header names are lowercase. */
+export interface HttpResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly text: string
+}
+
+/** HTTP without redirects and retries; a failed connection throws with errno in `code`, a body over the limit `EMSGSIZE`. */
+export interface HttpClient {
+  request(request: HttpRequest): Promise<HttpResponse>
+}
+
+/** One file to download; `token` goes to the host of `url` only. */
+export interface DownloadRequest {
+  readonly url: string
+  readonly destination: string
+  readonly bytes: number | null
+  readonly sha256: string | null
+  readonly token: string | null
+  readonly allowInsecure: boolean
+  readonly onBytes: (count: number) => void
+  readonly onRetry: (error: Error, attempt: number) => void
+}
+
+/** A file that is whole and under its final name; `resumed` counts the bytes that were there before. */
+export interface DownloadResult {
+  readonly bytes: number
+  readonly sha256: string
+  readonly resumed: number
+  readonly attempts: number
+}
+
+/** Downloads that resume; nothing is under its final name before size and sha256 agree. Throws CM1801 to CM1806. */
+export interface Downloader {
+  download(request: DownloadRequest): Promise<DownloadResult>
+  /** sha256 of a file in lowercase hex. */
+  hash(path: string, onBytes?: (count: number) => void): Promise<string>
+}
+
+/** Trees of files. */
+export interface Trees {
+  /** Copies what is not there yet; existing files stay as they are. */
+  copyMissing(from: string, to: string): Promise<void>
+  /** Paths of all files below a directory, relative to it; empty when it does not exist. */
+  listFiles(directory: string): Promise<readonly string[]>
+}
+
+/** What every installer has of the host. */
+export interface InstallHost {
+  readonly clock: Clock
+  readonly files: Files
+  readonly exec: Exec
+  readonly notify: Notify
+  readonly journal: Journal
+  readonly report: Report
+  readonly secrets: Secrets
+  readonly signal: AbortSignal
+  /** sha256 of a text in lowercase hex. */
+  readonly digest: (text: string) => string
+}
