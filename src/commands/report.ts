@@ -1,5 +1,6 @@
 import { basename, join, resolve } from 'node:path'
 import { parseEnv } from '../config/parse-env.ts'
+import { MachineError } from '../errors.ts'
 import { STATE_FILE } from '../health/record.ts'
 import { isSecretName, redact, redactEnvironment } from '../health/redact.ts'
 import { PLAN_FILE } from '../health/workspace.ts'
@@ -59,7 +60,11 @@ export function reportCommand(options: ReportOptions, terminal: Terminal): Promi
 export async function report(options: ReportOptions, ports: ReportPorts): Promise<number> {
   const time = new Date(ports.clock.nowUs() / 1000).toISOString().replace(/[:-]|\.\d+/g, '')
   const out = resolve(options.out ?? `comfy-machine-report-${time}.tar.gz`)
-  const secrets = await readSecretValues(ports.files)
+  const secrets = await readSecretValues(ports.files).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code !== 'EACCES') throw error
+    const hint = 'Run sudo comfy-machine report.'
+    throw new MachineError('CM0002', 'only root can make the report', { cause: error, hint })
+  })
   const entries = [...(await readFiles(ports.files, secrets)), ...(await runCommands(ports.exec, secrets))]
   await ports.archive.pack(out, [...entries, { path: 'README.txt', text: readme(entries) }])
   ports.terminal.write(`${out}\n`)

@@ -8,6 +8,12 @@ const SECRET_NAME =
 /** Shorter values would be found in harmless words. */
 const SHORTEST_VALUE = 6
 
+/** `"NAME": "value"` of JSON. */
+const MEMBER = /"([^"\\\n]{1,200})"(\s*:\s*)"(?:[^"\\\n]|\\.)*"/g
+/** `"NAME=value of several words"`, as in Environment= of a unit. */
+const QUOTED_ASSIGNMENT = /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?:(?!\1)[^\n])*\1/g
+const ASSIGNMENT = /(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*)(=|: )("[^"\n]*"|'[^'\n]*'|[^\s"']+)/g
+
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@"'<>]+@/gi, `$1${REDACTED}@`],
   [/\b((?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token|digest)?\s*)[^\s"',;]+/gi, `$1${REDACTED}`],
@@ -40,17 +46,23 @@ export function redact(text: string, known: readonly string[] = []): string {
   const values = known.flatMap(formsOf).sort((a, b) => b.length - a.length)
   const withoutKnown = values.reduce((left, value) => left.replaceAll(value, REDACTED), text)
   const withoutPatterns = PATTERNS.reduce((left, [pattern, by]) => left.replace(pattern, by), withoutKnown)
-  return withoutPatterns.replace(
-    /(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*)(=|: )("[^"\n]*"|'[^'\n]*'|[^\s"']+)/g,
-    (whole, name: string, sign: string) => (isSecretName(name) ? `${name}${sign}${REDACTED}` : whole),
-  )
+  return withoutPatterns
+    .replace(MEMBER, (whole, name: string, colon: string) =>
+      isSecretName(name) ? `"${name}"${colon}"${REDACTED}"` : whole,
+    )
+    .replace(QUOTED_ASSIGNMENT, (whole, quote: string, name: string) =>
+      isSecretName(name) ? `${quote}${name}=${REDACTED}${quote}` : whole,
+    )
+    .replace(ASSIGNMENT, (whole, name: string, sign: string) =>
+      isSecretName(name) ? `${name}${sign}${REDACTED}` : whole,
+    )
 }
 
 /** What an environment file sets, one `NAME=value` per line, the value of every secret-looking name replaced whatever it holds. */
 export function redactEnvironment(text: string, known: readonly string[] = []): string {
   const { assignments, problems } = parseEnv(text, 'machine.env')
   const lines = assignments.map(({ name, value }) => `${name}=${isSecretName(name) ? REDACTED : value}`)
-  const notes = problems.map((problem) => `# line ${problem.origin?.line ?? '?'} cannot be read`)
+  const notes = problems.map((problem) => `# line ${problem.line ?? '?'} cannot be read`)
   return redact(`${[...lines, ...notes].join('\n')}\n`, known)
 }
 

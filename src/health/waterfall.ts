@@ -5,6 +5,8 @@ import type { TextStyle } from './text.ts'
 
 /** Clock noise between the end of one step and the begin of the next that waited for it. */
 const GAP_US = 2_000
+/** Unit Generation. */
+const ENCLOSING_STEP = 6
 const NAME_WIDTH = 44
 const LEAST_BAR = 10
 
@@ -40,11 +42,12 @@ export function findStartups(spans: readonly SpanRecord[]): readonly Trace[] {
 
 /**
  * Ids of the direct children of the root that determined how long it took: backwards from the last one to end, each time the
- * one that ended last before the begin of the one found. Steps that merely enclose others are left out.
+ * one that ended last before the begin of the one found. Unit Generation is left out: it only encloses steps 7 to 10.
  */
 export function criticalPath({ root, spans }: Trace): ReadonlySet<string> {
-  const steps = spans.filter((span) => span.parentSpanId === root.spanId).sort((a, b) => b.endUs - a.endUs)
-  const parts = steps.filter((span) => !steps.some((other) => other !== span && encloses(span, other)))
+  const parts = spans
+    .filter((span) => span.parentSpanId === root.spanId && span.attributes['step_number'] !== ENCLOSING_STEP)
+    .sort((a, b) => b.endUs - a.endUs)
   const path = new Set<string>()
   let untilUs = Number.POSITIVE_INFINITY
   for (const step of parts) {
@@ -96,11 +99,6 @@ function treeOf({ root, spans }: Trace): readonly { readonly span: SpanRecord; r
 
 function byBegin(a: SpanRecord, b: SpanRecord): number {
   return a.startUs - b.startUs || Number(a.attributes['step_number'] ?? 0) - Number(b.attributes['step_number'] ?? 0)
-}
-
-function encloses(outer: SpanRecord, inner: SpanRecord): boolean {
-  const longer = outer.endUs - outer.startUs > inner.endUs - inner.startUs
-  return longer && inner.endUs > inner.startUs && outer.startUs <= inner.startUs && outer.endUs >= inner.endUs
 }
 
 function barOf(span: SpanRecord, root: SpanRecord, width: number): string {
