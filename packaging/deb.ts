@@ -73,7 +73,7 @@ async function stage(source: string, version: string, arch: string): Promise<voi
   else await cp(uv, path.join(lib, 'bin/uv'))
   const systemd = path.join(source, 'stage/usr/lib/systemd/system')
   await mkdir(systemd, { recursive: true })
-  for (const [name, text] of Object.entries(await packagedUnits())) await writeFile(path.join(systemd, name), text)
+  for (const [name, text] of await packagedUnits()) await writeFile(path.join(systemd, name), text)
   const catalog = path.join(root, 'units/comfy-machine.catalog')
   if (existsSync(catalog)) await cp(catalog, path.join(source, 'stage/usr/lib/systemd/catalog/comfy-machine.catalog'))
 }

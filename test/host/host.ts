@@ -59,7 +59,7 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
   const link = options.network ? freeLink() : null
   await mkdir(folder, { recursive: true })
   const systemdOutside = existsSync('/run/systemd/system')
-  const child = spawn('unshare', ['--mount', '/bin/sh', '-c', bootScript], {
+  const child = spawn('/usr/bin/unshare', ['--mount', '/bin/sh', '-c', bootScript], {
     // A session of its own: Ctrl-C reaches this process, which decides.
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -108,7 +108,7 @@ describe('the Debian package', () => {
     const before = await host.must(['systemctl', 'show', '-P', 'MainPID', 'comfyui@gpu0.service'])
     await addRepository(host, await makeRepository([await testDeb({ version: '99.1.0' })]))
     await installPackage(host)
-    expect(await host.must(['dpkg-query', '-W', '-f', '${Version}', 'comfy-machine'])).toBe('99.1.0')
+    expect(await host.must("dpkg -s comfy-machine | sed -n 's|^Version: ||p'")).toBe('99.1.0\n')
     expect(await host.read('/etc/comfy-machine/machine.env')).toMatch(/WORKERS=comfyui:1\n$/)
     expect(await host.must(['systemctl', 'show', '-P', 'MainPID', 'comfyui@gpu0.service'])).toBe(before)
     expect((await host.must(['systemctl', 'is-active', 'comfyui@gpu0.service'])).trim()).toBe('active')

@@ -7,11 +7,11 @@ export function missingRequirement(): string | null {
   if (process.platform !== 'linux') return 'Host tests need Linux: they boot a Debian host with systemd in namespaces.'
   if (process.getuid?.() !== 0) return 'Host tests need root: they mount overlays and boot a host with systemd-nspawn.'
   if (!has('apt-get')) return 'Host tests need Debian or Ubuntu: they install their tools with apt-get.'
-  const namespaces = spawnSync('unshare', ['--mount', '--pid', '--net', '--uts', '--ipc', '--fork', 'true'])
+  const namespaces = spawnSync('/usr/bin/unshare', ['--mount', '--pid', '--net', '--uts', '--ipc', '--fork', 'true'])
   if (namespaces.status !== 0) {
     return 'Host tests need a machine that lets root make namespaces (unshare was refused): run the container with --privileged.'
   }
-  const overlay = spawnSync('unshare', [
+  const overlay = spawnSync('/usr/bin/unshare', [
     '--mount',
     '/bin/sh',
     '-ec',

@@ -66,7 +66,7 @@ done
 `
 
 /** Debian packages that host tests need on this machine and that are not there. */
-export function missingTools(): string[] {
+function missingTools(): string[] {
   const missing = Object.entries(tools)
     .filter(([program]) => !has(program))
     .map(([, name]) => name)
@@ -75,7 +75,7 @@ export function missingTools(): string[] {
 }
 
 /** Installs the Debian packages that host tests need, when some are missing; needs root and apt. */
-export async function installTools(): Promise<void> {
+async function installTools(): Promise<void> {
   const missing = missingTools()
   if (missing.length === 0) return
   process.stderr.write(`installing what host tests need: ${missing.join(' ')}\n`)
@@ -88,7 +88,7 @@ export async function installTools(): Promise<void> {
 }
 
 /** Makes the root file system of the throw-away host, once per list of packages; returns its folder, which nobody writes to. */
-export async function baseLayer(): Promise<string> {
+async function baseLayer(): Promise<string> {
   const key = shortHash(release, basePackages.join(' '), customize)
   return await cached(`base-${release}-${key}`, async (folder) => {
     process.stderr.write(`making the root file system of the test host (Debian ${release}), once; takes about 30 s\n`)
