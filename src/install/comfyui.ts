@@ -1,0 +1,177 @@
+import { join } from 'node:path'
+import { MachineError } from '../errors.ts'
+import type { Git, Python, Trees } from '../host/install-ports.ts'
+import { type InstallContext, note, parseRecord, progress, reportFacts } from './context.ts'
+import {
+  COMPLETE_FILE,
+  type ComfyUILock,
+  chooseObsolete,
+  chooseRef,
+  chooseRelease,
+  type GenerationRecord,
+  generationId,
+  isCommitId,
+} from './generation.ts'
+import { renderModelPaths } from './model-paths.ts'
+
+const KEPT_GENERATIONS = 3
+
+/** What the ComfyUI installer has beside its context; opened only when something is to be done. */
+export interface ComfyUITools {
+  readonly git: Git
+  readonly python: Python
+  readonly trees: Trees
+}
+
+/** Step 14: a whole generation of ComfyUI with its own Python environment, and `comfyui/current` pointing at it. */
+export async function installComfyUI(context: InstallContext, open: () => Promise<ComfyUITools>): Promise<void> {
+  const { plan, host } = context
+  const home = join(plan.paths.workspace, 'comfyui')
+  const present = await readCurrent(context, home)
+  if (present !== undefined) {
+    await writeModelPaths(context, home)
+    reportGeneration(context, present, true)
+    return
+  }
+  const tools = await open()
+  await host.files.makeDirectory(join(home, 'generations'))
+  progress(context, `fetching ComfyUI from ${plan.comfyui.repoUrl}`)
+  const lock = await resolveSource(context, tools.git, home)
+  await tools.git.fetch(lock.repoUrl, { commit: lock.commit })
+  const python = await tools.python.interpreter()
+  const requirements = (await tools.git.readFile(lock.repoUrl, lock.commit, 'requirements.txt')) ?? ''
+  const id = generationId(lock.commit, host.digest(`${requirements}\0${python}`))
+  const directory = join(home, 'generations', id)
+  const record: GenerationRecord = {
+    schema: 1,
+    id,
+    repoUrl: lock.repoUrl,
+    commit: lock.commit,
+    resolved: lock.resolved,
+    python,
+    installer: tools.python.installer,
+  }
+  if ((await host.files.stat(join(directory, COMPLETE_FILE))) === undefined) {
+    await buildGeneration(context, tools, directory, lock)
+    await host.files.writeText(join(directory, COMPLETE_FILE), `${JSON.stringify(record, null, 2)}\n`, {
+      durable: true,
+    })
+  }
+  await host.files.link(join('generations', id), join(home, 'current'))
+  await writeModelPaths(context, home)
+  await removeObsolete(context, home, id)
+  reportGeneration(context, record, false)
+}
+
+/** The record of the current generation when it is whole and is what the plan wants. */
+async function readCurrent(context: InstallContext, home: string): Promise<GenerationRecord | undefined> {
+  const { files } = context.host
+  const { repoUrl, ref } = context.plan.comfyui
+  const current = join(home, 'current')
+  const lock = parseRecord<ComfyUILock>(await files.readText(join(home, 'lock.json')))
+  const record = parseRecord<GenerationRecord>(await files.readText(join(current, COMPLETE_FILE)))
+  if (lock === undefined || record === undefined || lock.repoUrl !== repoUrl || lock.ref !== ref) return undefined
+  if (lock.commit !== record.commit || record.repoUrl !== repoUrl) return undefined
+  const wanted = [join(current, 'main.py'), join(current, 'venv/bin/python'), record.python]
+  const there = await Promise.all(wanted.map((path) => files.stat(path)))
+  return there.every((stat) => stat !== undefined) ? record : undefined
+}
+
+/** The lock of the wanted source; made and written when there is none yet. */
+async function resolveSource(context: InstallContext, git: Git, home: string): Promise<ComfyUILock> {
+  const { files } = context.host
+  const { repoUrl, ref } = context.plan.comfyui
+  const path = join(home, 'lock.json')
+  const known = parseRecord<ComfyUILock>(await files.readText(path))
+  if (known !== undefined && known.repoUrl === repoUrl && known.ref === ref) return known
+  const { resolved, commit } = await resolveRef(git, repoUrl, ref)
+  const lock: ComfyUILock = { schema: 1, repoUrl, ref, resolved, commit }
+  await files.writeText(path, `${JSON.stringify(lock, null, 2)}\n`, { durable: true })
+  note(context, `ComfyUI ${ref ?? 'latest release'} is ${resolved} at ${commit}`)
+  return lock
+}
+
+async function resolveRef(git: Git, url: string, ref: string | null): Promise<{ resolved: string; commit: string }> {
+  if (ref === null) {
+    const release = chooseRelease(await git.listRemote(url, ['refs/tags/v*']))
+    return release ?? { resolved: 'HEAD', commit: await git.fetch(url, {}) }
+  }
+  const patterns = [ref, `refs/heads/${ref}`, `refs/tags/${ref}`, `refs/tags/${ref}^{}`]
+  const named = chooseRef(await git.listRemote(url, patterns), ref)
+  if (named !== undefined) return named
+  if (isCommitId(ref)) return { resolved: ref, commit: await git.fetch(url, { commit: ref }) }
+  throw new MachineError('CM1401', `${url} has no branch, tag or commit ${ref}`)
+}
+
+/** Every stage can be gone over again, so a generation that was left half-made is completed, not begun anew. */
+async function buildGeneration(
+  context: InstallContext,
+  tools: ComfyUITools,
+  directory: string,
+  lock: ComfyUILock,
+): Promise<void> {
+  const { files } = context.host
+  const { workspace, models } = context.plan.paths
+  progress(context, `checking out ComfyUI ${lock.resolved}`)
+  for (const name of ['custom_nodes', 'models']) await files.remove(join(directory, name))
+  await tools.git.checkout(lock.repoUrl, lock.commit, directory, { recursive: false })
+  await share(tools, files, join(directory, 'custom_nodes'), join(workspace, 'custom_nodes'))
+  await share(tools, files, join(directory, 'models'), models)
+
+  const venv = join(directory, 'venv')
+  const venvMarker = join(venv, COMPLETE_FILE)
+  if ((await files.stat(venvMarker)) === undefined) {
+    progress(context, 'making the Python environment')
+    await files.remove(venv)
+    await tools.python.createEnvironment(venv)
+    await files.writeText(venvMarker, '')
+  }
+  const requirements = join(directory, 'requirements.txt')
+  if ((await files.stat(requirements)) === undefined) return
+  progress(context, `installing the Python packages of ComfyUI with ${tools.python.installer}`)
+  const outcome = await tools.python.installRequirements(venv, [requirements])
+  if (!outcome.ok) throw new MachineError('CM1403', outcome.detail)
+}
+
+/** Turns a directory of the code into a link to the one that all generations share; the code's own files are copied over. */
+async function share(
+  tools: ComfyUITools,
+  files: InstallContext['host']['files'],
+  inside: string,
+  shared: string,
+): Promise<void> {
+  await files.makeDirectory(shared)
+  if ((await files.stat(inside)) !== undefined) await tools.trees.copyMissing(inside, shared)
+  await files.remove(inside)
+  await files.link(shared, inside)
+}
+
+async function writeModelPaths(context: InstallContext, home: string): Promise<void> {
+  const path = join(home, 'extra_model_paths.yaml')
+  const text = renderModelPaths(context.plan.paths.models)
+  if ((await context.host.files.readText(path)) !== text) await context.host.files.writeText(path, text)
+}
+
+async function removeObsolete(context: InstallContext, home: string, current: string): Promise<void> {
+  const { files } = context.host
+  const root = join(home, 'generations')
+  const ids = await files.list(root)
+  const generations = await Promise.all(
+    ids.map(async (id) => ({ id, completeMs: (await files.stat(join(root, id, COMPLETE_FILE)))?.mtimeMs ?? null })),
+  )
+  for (const id of chooseObsolete(generations, current, KEPT_GENERATIONS)) await files.remove(join(root, id))
+}
+
+function reportGeneration(context: InstallContext, record: GenerationRecord, reused: boolean): void {
+  reportFacts(context, {
+    'comfyui.generation': record.id,
+    'comfyui.commit': record.commit,
+    'comfyui.ref': record.resolved,
+    'comfyui.reused': reused,
+    'python.interpreter': record.python,
+    'python.installer': record.installer,
+  })
+  const what = `ComfyUI ${record.resolved} (${record.commit.slice(0, 10)})`
+  note(context, reused ? `${what} is there` : `${what} is installed as generation ${record.id}`)
+  context.host.notify.status(reused ? `${what} is there` : `${what} installed`)
+}
