@@ -1,0 +1,58 @@
+/** A custom node as this machine installs it; names, URL and commit are safe to use. */
+export interface WantedNode {
+  readonly name: string
+  readonly url: string
+  readonly branch: string | null
+  readonly commit: string | null
+  readonly recursive: boolean
+  readonly requirements: boolean
+  /** Values are references to variables, never secrets. */
+  readonly env: Readonly<Record<string, string>>
+  readonly customScript: string | null
+  readonly installOrder: number | null
+  readonly isDefault: boolean
+  /** Who asked for it: `defaults`, `workflow x`, `collection y`. */
+  readonly sources: readonly string[]
+}
+
+/** A model as this machine wants it. `path` is relative to the models folder; null when the source did not say. */
+export interface WantedModel {
+  readonly name: string
+  readonly url: string | null
+  readonly path: string | null
+  /** Exact size where the source gave a number of bytes. */
+  readonly bytes: number | null
+  /** Size for estimates: exact, or out of a text like `11.9GB`; 0 when unknown. */
+  readonly estimatedBytes: number
+  readonly sha256: string | null
+  readonly authEnvVar: string | null
+  readonly sources: readonly string[]
+}
+
+/** What the discovery was asked for; another request makes an old answer worthless. */
+export interface ComponentQuestion {
+  readonly apiUrl: string | null
+  readonly workflows: readonly string[]
+  readonly collections: readonly string[]
+  readonly allowInsecureSources: boolean
+}
+
+/** `components.json` in the workspace: the resolved answer of the discovery, nodes in the order of installation. */
+export interface Components {
+  readonly schema: 1
+  readonly question: ComponentQuestion
+  /** sha256 of the answers of the API and the version of the program that read them. */
+  readonly answer: string
+  readonly nodes: readonly WantedNode[]
+  readonly models: readonly WantedModel[]
+}
+
+/** Name of the file in the workspace. */
+export const COMPONENTS_FILE = 'components.json'
+
+/** What one source (the defaults, a workflow, a collection) asks for. */
+export interface ComponentSource {
+  readonly label: string
+  readonly nodes: readonly WantedNode[]
+  readonly models: readonly WantedModel[]
+}
