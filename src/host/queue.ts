@@ -54,7 +54,9 @@ export async function openJobSource(
         take(worker, job, token ?? '', signal ?? new AbortController().signal),
       { connection: redis, name: workerId, concurrency: 1, lockDuration: LOCK_MS, autorun: false },
     )
-    worker.on('error', (error) => onError(error.message))
+    worker.on('error', (error) => {
+      if (redis.status === 'ready') onError(error.message)
+    })
     worker.on('lockRenewalFailed', (ids) => {
       for (const id of ids) worker.cancelJob(id, 'the job is no longer held by this worker')
     })

@@ -3,6 +3,8 @@ import { MachineError } from '../errors.ts'
 
 const RETRY_MS = 2000
 const CONNECT_MS = 3000
+const DISCONNECT_MS = 100
+const KEEP_ALIVE_MS = 15_000
 const REFUSED = /\b(NOAUTH|WRONGPASS|NOPERM)\b|invalid (username-password|password)|without any password configured/i
 
 /**
@@ -14,6 +16,8 @@ export async function connectRedis(url: string, timeoutMs: number): Promise<Redi
     lazyConnect: true,
     maxRetriesPerRequest: null,
     connectTimeout: CONNECT_MS,
+    disconnectTimeout: DISCONNECT_MS,
+    keepAlive: KEEP_ALIVE_MS,
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RETRY_MS),
   })
   try {
