@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { buildDeb, type DebOptions, inputsHash } from '../../packaging/deb.ts'
@@ -24,42 +24,47 @@ export async function testDeb(options: DebOptions = {}): Promise<string> {
 export async function makeRepository(debs: readonly string[]): Promise<string> {
   const key = await signingKey()
   return await cached(`repository/${shortHash(...debs)}`, async (folder) => {
-    const fingerprint = (await must(['gpg', '--homedir', key, '--list-keys', '--with-colons'])).match(
-      /^fpr:+([0-9A-F]+):/m,
-    )?.[1]
     await mkdir(path.join(folder, 'conf'))
-    await writeFile(
-      path.join(folder, 'conf/distributions'),
-      `Codename: stable\nComponents: main\nArchitectures: amd64 arm64\nSignWith: ${fingerprint}\n`,
-    )
-    const env = { PATH: process.env['PATH'] ?? '', GNUPGHOME: key }
-    await must(['reprepro', '--silent', '--basedir', folder, 'includedeb', 'stable', ...debs], { env })
+    await withKey(key, async (home) => {
+      const listed = await must(['gpg', '--homedir', home, '--list-keys', '--with-colons'])
+      const fingerprint = listed.match(/^fpr:+([0-9A-F]+):/m)?.[1]
+      await writeFile(
+        path.join(folder, 'conf/distributions'),
+        `Codename: stable\nComponents: main\nArchitectures: amd64 arm64\nSignWith: ${fingerprint}\n`,
+      )
+      const env = { PATH: process.env['PATH'] ?? '', GNUPGHOME: home }
+      await must(['reprepro', '--silent', '--basedir', folder, 'includedeb', 'stable', ...debs], { env })
+    })
     await cp(path.join(key, 'comfy-machine.asc'), path.join(folder, 'comfy-machine.asc'))
   })
 }
 
 async function signingKey(): Promise<string> {
   return await cached('signing-key', async (folder) => {
-    // gpg-agent's socket path has a length limit, and the folder moves: the key is made in a short place.
-    const home = await mkdtemp(path.join(tmpdir(), 'gpg-'))
-    const here = ['gpg', '--homedir', home, '--batch', '--quiet']
-    await must([
-      ...here,
-      '--passphrase',
-      '',
-      '--quick-generate-key',
-      'comfy-machine test repository',
-      'ed25519',
-      'sign',
-      'never',
-    ])
-    const ascii = await must([...here, '--armor', '--export'])
-    await must(['gpgconf', '--homedir', home, '--kill', 'all'])
-    await cp(home, folder, { recursive: true, filter: (name) => !path.basename(name).startsWith('S.') })
-    await must(['chmod', '0700', folder])
-    await writeFile(path.join(folder, 'comfy-machine.asc'), ascii)
-    await rm(home, { recursive: true })
+    await withKey(folder, async (home) => {
+      const gpg = ['gpg', '--homedir', home, '--batch', '--quiet']
+      await must([...gpg, '--passphrase', '', '--quick-generate-key', 'comfy-machine test', 'ed25519', 'sign', 'never'])
+      await writeFile(path.join(folder, 'comfy-machine.asc'), await must([...gpg, '--armor', '--export']))
+      await copyKey(home, folder)
+    })
   })
+}
+
+/** Calls `use` with a copy of a key ring in a place short enough for the sockets of gpg-agent, which is ended afterwards. */
+async function withKey(folder: string, use: (home: string) => Promise<void>): Promise<void> {
+  const home = await mkdtemp(path.join(tmpdir(), 'gpg-'))
+  try {
+    await copyKey(folder, home)
+    await use(home)
+  } finally {
+    await must(['gpgconf', '--homedir', home, '--kill', 'all'])
+    await rm(home, { recursive: true, force: true })
+  }
+}
+
+async function copyKey(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true, filter: (name) => !path.basename(name).startsWith('S.') })
+  await chmod(to, 0o700)
 }
 
 /** Serves a repository on the host's loopback and tells apt about it, as the product's README tells a user to. */
