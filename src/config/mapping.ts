@@ -14,7 +14,7 @@ const workerType = z.strictObject({
 
 const service = z.strictObject({
   type: name,
-  is_gpu_bound: z.boolean(),
+  is_gpu_bound: z.boolean().default(true),
   ports: z.array(z.union([z.string(), z.number()])).default([]),
   port_increment: z.union([z.string(), z.number()]).default(1),
   installer_config: z.record(z.string(), scalar).default({}),

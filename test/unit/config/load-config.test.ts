@@ -1,0 +1,160 @@
+import { describe, expect, test } from 'vitest'
+import type { ConfigSource } from '../../../src/config/collect.ts'
+import { type LoadedConfig, loadConfig } from '../../../src/config/load-config.ts'
+
+const MINIMAL = 'WORKERS=comfyui:auto\nEMPROPS_API_URL=http://api.test/v1/\nHUB_REDIS_URL=redis://hub.test:6379\n'
+const machine = (text: string): ConfigSource => ({ kind: 'machine', name: 'machine.env', text })
+const secrets = (text: string, mode = 0o600, uid = 0): ConfigSource => ({
+  kind: 'secrets',
+  name: 'secrets.env',
+  text,
+  mode,
+  uid,
+})
+const load = (...sources: readonly ConfigSource[]): LoadedConfig => loadConfig(sources, { machineId: 'abc123' })
+const codes = (loaded: LoadedConfig): readonly (string | null)[][] =>
+  loaded.problems.map(({ code, variable }) => [code, variable])
+
+describe('loadConfig', () => {
+  test('gives every default', () => {
+    const { config, problems, warnings } = load(machine(MINIMAL))
+    expect([problems, warnings]).toEqual([[], []])
+    expect(config).toMatchObject({
+      machineId: 'abc123',
+      workers: [{ type: 'comfyui', count: 'auto' }],
+      gpuMode: 'actual',
+      mockGpuCount: 1,
+      apiUrl: 'http://api.test/v1',
+      workflows: [],
+      collections: [],
+      staleOk: false,
+      allowInsecureSources: false,
+      comfyui: { repoUrl: null, ref: null, basePort: null, listen: '127.0.0.1', args: [], startTimeoutS: 600 },
+      healthPort: 9090,
+      workspace: '/var/lib/comfy-machine',
+      models: '/var/lib/comfy-machine/models',
+    })
+  })
+
+  test('reports everything that is missing at once', () => {
+    expect(codes(load(machine('')))).toEqual([
+      ['CM0301', 'WORKERS'],
+      ['CM0301', 'EMPROPS_API_URL'],
+      ['CM0301', 'HUB_REDIS_URL'],
+    ])
+  })
+
+  test.each([
+    'MACHINE_HEALTH_PORT=70000',
+    'COMFYUI_BASE_PORT=0',
+    'COMFYUI_BASE_PORT=8188x',
+    'GPU_MODE=maybe',
+    'MOCK_GPU_NUM=0',
+    'MACHINE_ID=-x',
+    'MACHINE_ID=a/b',
+    'WORKSPACE_PATH=relative',
+    'MODELS_PATH=/a/../b',
+    'WORKSPACE_PATH=/',
+    'EMPROPS_API_URL=api.test',
+    'HUB_REDIS_URL=http://hub.test',
+    'COMFYUI_REPO_URL=ext::sh',
+    'COMFYUI_START_TIMEOUT=ten',
+    'COMPONENTS_STALE_OK=perhaps',
+    'COMFYUI_LISTEN=not an address',
+    'COMFY_ARGS="--cuda-device 0"',
+    'COMFY_ARGS=--port=1',
+    'COMFY_ARGS="--output-dir /x"',
+    `COMFY_ARGS="--x 'y"`,
+    'WORKERS=comfyui:zero',
+    'OTEL_EXPORTER_OTLP_ENDPOINT=otel:4317',
+  ])('refuses %s with its line', (line) => {
+    const loaded = load(machine(`${MINIMAL}${line}\n`))
+    expect(loaded.config).toBeUndefined()
+    expect(loaded.problems).toMatchObject([
+      { code: 'CM0302', file: 'machine.env', line: 4, variable: line.split('=')[0] },
+    ])
+  })
+
+  test('refuses one port for ComfyUI and health', () => {
+    expect(codes(load(machine(`${MINIMAL}MACHINE_HEALTH_PORT=8188`)))).toEqual([['CM0302', 'COMFYUI_BASE_PORT']])
+  })
+
+  test('later sources count more; an empty value unsets', () => {
+    const { config } = load(
+      { kind: 'environment', name: 'environment', values: { GPU_MODE: 'mock', MACHINE_ID: 'env', SHELL: '/bin/sh' } },
+      machine(`${MINIMAL}MACHINE_ID=file\nMOCK_GPU_NUM=3\nCOMFY_ARGS=--lowvram\n`),
+      secrets('HUB_REDIS_URL=rediss://:pw@hub.test\n'),
+      { kind: 'credential', name: 'credential x', values: { HUB_REDIS_URL: 'rediss://:pw2@hub.test', COMFY_ARGS: '' } },
+    )
+    expect(config).toMatchObject({ machineId: 'file', gpuMode: 'mock', mockGpuCount: 3, comfyui: { args: [] } })
+    expect(config?.secrets.get('HUB_REDIS_URL')).toBe('rediss://:pw2@hub.test')
+    expect(config?.environment).not.toHaveProperty('SHELL')
+  })
+
+  test('reads older names, the name itself counts more', () => {
+    const { config, warnings } = load(
+      machine(
+        'WORKERS=comfyui\nEMP_API_URL=https://old.test\nREDIS_URL=redis://hub.test\nCOMPONENT_IDS=a, b,a\n' +
+          'COLLECTION_IDS=none\nCOMFYUI_BRANCH=main\nCOMFYUI_COMMIT=abc\n',
+      ),
+    )
+    expect(config).toMatchObject({ apiUrl: 'https://old.test', workflows: ['a', 'b'], collections: [] })
+    expect(config?.comfyui.ref).toBe('abc')
+    expect(config?.secrets.get('HUB_REDIS_URL')).toBe('redis://hub.test')
+    expect(warnings.map(({ line }) => line)).toEqual([6])
+  })
+
+  test('keeps secrets out of the public environment wherever they are written', () => {
+    const { config, warnings } = load(
+      machine(`${MINIMAL}EMPROPS_API_KEY=k1\nOPENAI_API_KEY=k2\nMY_SETTING=open\nX=http://u:pw@proxy.test\n`),
+      secrets('CUSTOM=hidden\n'),
+    )
+    expect(config?.environment).toMatchObject({ MY_SETTING: 'open', WORKERS: 'comfyui:auto' })
+    expect(Object.keys(config?.environment ?? {}).sort()).toEqual(['EMPROPS_API_URL', 'MY_SETTING', 'WORKERS', 'X'])
+    expect([...(config?.secrets.keys() ?? [])].sort()).toEqual([
+      'CUSTOM',
+      'EMPROPS_API_KEY',
+      'HUB_REDIS_URL',
+      'OPENAI_API_KEY',
+    ])
+    expect(warnings.map(({ variable }) => variable)).toEqual(['EMPROPS_API_KEY', 'OPENAI_API_KEY', 'X'])
+  })
+
+  test('a secret stays one when a public file sets it again', () => {
+    const { config } = load(machine(MINIMAL), secrets('CUSTOM=hidden\n'), machine('CUSTOM=other\n'))
+    expect(config?.secrets.get('CUSTOM')).toBe('other')
+    expect(config?.environment).not.toHaveProperty('CUSTOM')
+  })
+
+  test.each([
+    [0o640, 0],
+    [0o644, 0],
+    [0o700, 0],
+    [0o600, 1000],
+  ])('refuses a secrets file of mode %o owned by %i', (mode, uid) => {
+    expect(codes(load(machine(MINIMAL), secrets('A=1', mode, uid)))).toEqual([['CM0303', null]])
+  })
+
+  test('asks what was meant, once, and passes unknown names through', () => {
+    const { config, warnings } = load(machine(`${MINIMAL}COMFYUI_BASE_PROT=1\nNODE_THING=2\nNUM_GPUS=4\nOTEL_X=1\n`))
+    expect(warnings.map(({ line, message }) => [line, message])).toEqual([
+      [4, 'COMFYUI_BASE_PROT is not known: did you mean COMFYUI_BASE_PORT?'],
+      [6, 'NUM_GPUS is not read: the GPUs are counted; limit them with WORKERS'],
+    ])
+    expect(config?.environment).toMatchObject({ NODE_THING: '2', OTEL_X: '1' })
+  })
+
+  test('warns of a variable set twice in one file', () => {
+    expect(load(machine(`${MINIMAL}MACHINE_ID=a\nMACHINE_ID=b\n`)).warnings).toMatchObject([
+      { line: 5, message: 'MACHINE_ID is set before in line 4; this one counts' },
+    ])
+  })
+
+  test('refuses a line break in a public value only', () => {
+    expect(codes(load(machine(`${MINIMAL}A="x\ny"\n`), secrets('PEM="x\ny"\n')))).toEqual([['CM0302', 'A']])
+  })
+
+  test('needs MACHINE_ID where the host has no machine-id', () => {
+    expect(codes(loadConfig([machine(MINIMAL)], { machineId: null }))).toEqual([['CM0301', 'MACHINE_ID']])
+  })
+})
