@@ -43,11 +43,11 @@ export async function serveHealth(ports: HealthPorts, where: HttpListen): Promis
   const handler: HttpHandler = {
     eventsPath: EVENTS_PATH,
     answer: async (request) => answerRequest(request, await record.look(), clock.nowUs()),
-    async greet() {
+    async prepare() {
       watch()
       await refresh()
-      return [snapshotEvent(last, clock.nowUs())]
     },
+    greet: () => [snapshotEvent(last, clock.nowUs())],
     beat() {
       watch()
       refreshForReaders()

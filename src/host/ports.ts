@@ -162,6 +162,13 @@ export type ManagerEvent =
   | { readonly kind: 'down'; readonly reason: string }
   | { readonly kind: 'up' }
 
+/** One row of `systemctl list-units`. */
+export interface ListedUnit {
+  readonly name: string
+  readonly loadState: string
+  readonly activeState: string
+}
+
 /** Boot timestamps of the manager, microseconds since the epoch; 0 where the firmware does not tell. */
 export interface BootTimes {
   readonly firmwareUs: number
@@ -181,8 +188,10 @@ export interface Manager {
   bootTimes(): Promise<BootTimes>
   /** Loads and describes units, keeping them loaded while this connection lives. */
   snapshots(names: readonly string[]): Promise<readonly UnitSnapshot[]>
-  /** Names of loaded units that match shell patterns. */
-  list(patterns: readonly string[]): Promise<readonly string[]>
+  /** Loaded units that match shell patterns. */
+  list(patterns: readonly string[]): Promise<readonly ListedUnit[]>
+  /** Loads units by name and says how that went. */
+  load(names: readonly string[]): Promise<readonly ListedUnit[]>
   /** daemon-reload; resolves when the manager has finished, with its begin and end in microseconds since the epoch. */
   reload(): Promise<{ readonly startUs: number; readonly endUs: number }>
   /** Queues a start job; resolves when it is queued. */
@@ -197,14 +206,8 @@ export interface Manager {
   close(): Promise<void>
 }
 
-/** What the host says of itself for the trace's resource and `/status`. */
+/** What systeminformation says of the hardware. */
 export interface HostFacts {
-  readonly hostName: string
-  readonly machineUuid: string
-  readonly bootId: string
-  readonly osName: string
-  readonly osVersion: string
-  readonly kernel: string
   readonly cpuModel: string
   readonly cpuCores: number
   readonly memoryMiB: number
@@ -272,8 +275,10 @@ export interface HttpHandler {
   answer(request: HttpRequest): Promise<HttpReply>
   /** Path of the event stream. */
   readonly eventsPath: string
+  /** Called for a new reader of the event stream, before its greeting. */
+  prepare(): Promise<void>
   /** What a new reader of the event stream is sent first. */
-  greet(): Promise<readonly ServerEvent[]>
+  greet(): readonly ServerEvent[]
   /** Called with each heartbeat, while somebody reads the event stream. */
   beat(): void
   /** Told of whatever the other calls threw; the client got a 500. */
@@ -401,5 +406,12 @@ export interface JobSource {
   isConnected(): boolean
   /** Calls `listener` when the connection to Redis is lost or back. */
   onConnection(listener: (isConnected: boolean) => void): void
+  close(): Promise<void>
+}
+
+/** The hub's Redis as the controller uses it. */
+export interface Hub {
+  /** Sends one message; resolves to the reason when it could not be sent, never rejects. */
+  publish(channel: string, message: string): Promise<string | undefined>
   close(): Promise<void>
 }
