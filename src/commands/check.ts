@@ -31,6 +31,7 @@ interface Findings {
 }
 
 const REACH_MS = 10_000
+const REDIS_MS = 5_000
 const LITTLE_SPACE = 2 ** 30
 
 /**
@@ -136,7 +137,7 @@ async function checkApi(config: MachineConfig): Promise<Problem | undefined> {
 
 async function checkRedis(config: MachineConfig): Promise<void> {
   const url = config.secrets.get('HUB_REDIS_URL')
-  if (url !== undefined) await closeRedis(await connectRedis(url, REACH_MS))
+  if (url !== undefined) await closeRedis(await connectRedis(url, REDIS_MS))
 }
 
 async function attempt(work: () => Promise<void>): Promise<Problem | undefined> {
