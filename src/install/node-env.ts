@@ -13,14 +13,14 @@ export function resolveEnv(
   lookUp: (name: string) => string | undefined,
 ): ResolvedEnv {
   const missing: string[] = []
-  const valueOf = (name: string, fallback?: string): string => {
+  const read = (name: string, fallback?: string): string => {
     const value = lookUp(name)
     if (value === undefined && fallback === undefined) missing.push(name)
     return value ?? fallback ?? ''
   }
   const values = Object.entries(env).map(([name, text]): [string, string] => {
-    if (BARE.test(text)) return [name, valueOf(text)]
-    return [name, text.replace(REFERENCE, (_all, variable: string, fallback?: string) => valueOf(variable, fallback))]
+    if (BARE.test(text)) return [name, read(text)]
+    return [name, text.replace(REFERENCE, (_all, variable: string, fallback?: string) => read(variable, fallback))]
   })
   return { values: Object.fromEntries(values), missing: [...new Set(missing)] }
 }
