@@ -32,7 +32,7 @@ ${state === undefined ? '' : body(state, knownUntilUs(state, sighting.alive, now
 }
 
 /** Text made safe for HTML content and quoted attributes. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text
     .replace(/&/g, '&amp;')
     .replace(/</g, '&lt;')

@@ -23,7 +23,7 @@ export interface StateRecord {
 }
 
 /** The state in a text of `state.json`. Throws Error when it is none of this schema. */
-export function parseState(text: string): MachineState {
+function parseState(text: string): MachineState {
   const value: unknown = JSON.parse(text)
   if (typeof value !== 'object' || value === null) throw new Error('it is not an object')
   const state = value as MachineState

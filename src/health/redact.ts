@@ -1,7 +1,7 @@
 import { parseEnv } from '../config/parse-env.ts'
 
 /** What stands in the place of a secret. */
-export const REDACTED = '[redacted]'
+const REDACTED = '[redacted]'
 
 const SECRET_NAME =
   /(^|_)(API_?KEY|KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASS|PWD|CREDENTIALS?|AUTH|AUTHORIZATION|COOKIE)(_|$)/i

@@ -32,7 +32,7 @@ export function judge(sighting: Sighting): Standing {
 }
 
 /** The steps that are going on now, lowest number first. */
-export function runningSteps(state: MachineState): readonly StepState[] {
+function runningSteps(state: MachineState): readonly StepState[] {
   return state.steps.filter((step) => step.state === 'running')
 }
 

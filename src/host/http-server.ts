@@ -53,7 +53,7 @@ export function inheritedSocket(name: string): number | undefined {
 }
 
 /** One event in the format of the event stream; its data is a single line. */
-export function encodeEvent(event: ServerEvent): string {
+function encodeEvent(event: ServerEvent): string {
   return `event: ${event.event}\ndata: ${event.data}\n\n`
 }
 
