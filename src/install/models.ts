@@ -11,15 +11,9 @@ import {
   reportChild,
   reportFacts,
 } from './context.ts'
+import { type OpenIndex, openIndex } from './model-index.ts'
 import { createMeter } from './model-meter.ts'
-import {
-  MODEL_INDEX,
-  type ModelAction,
-  type ModelIndex,
-  missingBytes,
-  planModel,
-  type VerifiedFile,
-} from './model-plan.ts'
+import { type ModelAction, missingBytes, planModel, type VerifiedFile } from './model-plan.ts'
 
 const AT_ONCE = 4
 /** Space that is left free on the models' volume. */
@@ -172,32 +166,6 @@ async function attempt(context: InstallContext, work: ModelWork, run: () => Prom
   } catch (error) {
     context.host.signal.throwIfAborted()
     work.error = toMachineError(error, 'CM1801')
-  }
-}
-
-interface OpenIndex {
-  readonly files: ReadonlyMap<string, VerifiedFile>
-  record(path: string, file: string, sha256: string | null): Promise<void>
-}
-
-/** The index of verified files; records are written one after the other, each time whole. */
-async function openIndex(context: InstallContext): Promise<OpenIndex> {
-  const { files } = context.host
-  const location = join(context.plan.paths.workspace, MODEL_INDEX)
-  const known = new Map(Object.entries(parseRecord<ModelIndex>(await files.readText(location))?.files ?? {}))
-  let last = Promise.resolve()
-  return {
-    files: known,
-    async record(path, file, sha256) {
-      const stat = await files.stat(file)
-      if (stat === undefined) return
-      known.set(path, { bytes: stat.bytes, mtimeMs: stat.mtimeMs, sha256 })
-      last = last.then(() => {
-        const index: ModelIndex = { schema: 1, files: Object.fromEntries(known) }
-        return files.writeText(location, `${JSON.stringify(index, null, 2)}\n`)
-      })
-      await last
-    },
   }
 }
 
