@@ -68,6 +68,7 @@ export function statusReport(sighting: Sighting, nowUs: number): JsonReport {
       reason: standing.reason,
       step: state.step,
       gpu_mode: state.gpuMode,
+      health_port: state.healthPort,
       workers_config: state.workersConfig,
       started_at: formatTime(state.startedUs),
       updated_at: formatTime(state.updatedUs),

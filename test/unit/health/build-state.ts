@@ -69,6 +69,7 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
     phase: 'starting',
     step: 16,
     gpuMode: 'mock',
+    healthPort: 9090,
     workersConfig: 'comfyui:2',
     startedUs: BEGUN_US,
     updatedUs: BEGUN_US + 18_000_000,
