@@ -33,7 +33,7 @@ export async function processJob(ports: JobPorts, job: QueuedJob, signal: AbortS
 async function perform(ports: JobPorts, job: QueuedJob, signal: AbortSignal, startUs: number): Promise<JobOutcome> {
   const request = parseJob(job.data)
   if (typeof request === 'string') return { kind: 'failed', message: request, isRetriable: false }
-  const throttle = createThrottle(ports.clock, PROGRESS_MS, job.progress)
+  const throttle = createThrottle(ports.clock, PROGRESS_MS, job.progress, 'held')
   const result = await runPrompt(ports, request, throttle.offer, signal)
   throttle.flush()
   if (result.kind !== 'done') return failed(ports.journal, job, result)

@@ -7,9 +7,17 @@ export interface Throttle<T> {
   flush(): void
 }
 
-/** A throttle that calls `send` at most once per `intervalMs`; a value held back is sent when the interval is over. */
-export function createThrottle<T>(clock: Clock, intervalMs: number, send: (value: T) => void): Throttle<T> {
-  let sentUs = Number.NEGATIVE_INFINITY
+/**
+ * A throttle that calls `send` at most once per `intervalMs`; a value held back is sent when the interval is over.
+ * `first`: whether the first value goes at once, or waits for an interval as well (for what may be over before that).
+ */
+export function createThrottle<T>(
+  clock: Clock,
+  intervalMs: number,
+  send: (value: T) => void,
+  first: 'at-once' | 'held' = 'at-once',
+): Throttle<T> {
+  let sentUs = first === 'held' ? clock.nowUs() : Number.NEGATIVE_INFINITY
   let held: { readonly value: T } | undefined
   let waiting: AbortController | undefined
 

@@ -53,6 +53,17 @@ describe('a throttle', () => {
     expect(sent).toEqual(['a', 'b'])
   })
 
+  it('holds the first one too where that is asked for', async () => {
+    const clock = handClock()
+    const sent: string[] = []
+    const throttle = createThrottle<string>(clock, 100, (value) => sent.push(value), 'held')
+    throttle.offer('a')
+    throttle.offer('b')
+    expect(sent).toEqual([])
+    await clock.pass(100)
+    expect(sent).toEqual(['b'])
+  })
+
   it('flushes at once and only once', async () => {
     const clock = handClock()
     const sent: string[] = []
