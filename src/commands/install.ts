@@ -3,7 +3,7 @@ import { definitionOf, type ErrorCode, MachineError, messageOf, toMachineError }
 import { digest } from '../host/digest.ts'
 import type { InstallHost } from '../host/install-ports.ts'
 import { openUnitHost } from '../host/unit-process.ts'
-import { createHeartbeat, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
+import { attemptOf, createHeartbeat, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
 import { codeOf } from '../install/network-failure.ts'
 import { DEFAULT_RETRY } from '../install/retry.ts'
 import type { MachinePlan } from '../plan/plan.ts'
@@ -56,7 +56,7 @@ export async function installCommand(what: Installer): Promise<number> {
 
 function fail(context: InstallContext, error: MachineError): number {
   const { host } = context
-  host.report.write({ kind: 'failure', ...toReported(error), atUs: host.clock.nowUs(), attempt: 1 })
+  host.report.write({ kind: 'failure', ...toReported(error), atUs: host.clock.nowUs(), attempt: attemptOf(error) })
   host.notify.status(`${error.code}: ${error.message}`)
   note(context, `${error.code} ${definitionOf(error.code).name}: ${error.message}. ${error.hint}`, 'err', {
     COMFY_STATE: 'failed',

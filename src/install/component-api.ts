@@ -1,6 +1,6 @@
 import { MachineError, messageOf } from '../errors.ts'
 import type { HttpClient, HttpResponse } from '../host/install-ports.ts'
-import { type InstallContext, note, reportAttempt, reportChild } from './context.ts'
+import { type InstallContext, markAttempt, note, reportAttempt, reportChild } from './context.ts'
 import { codeOf, networkFailureType } from './network-failure.ts'
 import { delayAfter, parseRetryAfter, type RetryPolicy } from './retry.ts'
 
@@ -79,9 +79,10 @@ export async function callApi(context: InstallContext, options: ApiOptions, call
     const waitMs = delayAfter(attempt, options.retry, Math.random(), parseRetryAfter(outcome.retryAfter, nowMs))
     if (!outcome.transient || attempt >= options.retry.tries || nowMs + waitMs >= deadlineMs) {
       reportChild(context, { name, startUs, state: 'failed', attributes, error: outcome.error })
+      markAttempt(outcome.error, attempt)
       throw outcome.error
     }
-    reportAttempt(context, outcome.error, attempt, name)
+    reportAttempt(context, outcome.error, attempt)
     await clock.sleep(waitMs, signal)
     signal.throwIfAborted()
   }
@@ -97,7 +98,7 @@ type Outcome =
     }
 
 async function tryCall(options: ApiOptions, call: ApiCall, name: string, leftMs: number): Promise<Outcome> {
-  const response = await send(options, call, Math.max(1, leftMs)).catch((error: unknown) =>
+  const response = await send(options, call, Math.max(1, Math.round(leftMs))).catch((error: unknown) =>
     toFailure(options, name, error),
   )
   if ('kind' in response) return response
@@ -133,12 +134,18 @@ function send(options: ApiOptions, call: ApiCall, timeoutMs: number): Promise<Ht
 
 function toFailure(options: ApiOptions, name: string, error: unknown): Outcome {
   const code = codeOf(error)
+  if (code === undefined || isMistake(code)) throw error
   if (code === 'EMSGSIZE') {
     return { kind: 'failed', transient: false, error: new MachineError('CM1604', `${name}: ${messageOf(error)}`) }
   }
   const detail = `${name} at ${new URL(options.apiUrl).origin}: ${messageOf(error)}`
   const failure = new MachineError('CM1601', detail, { cause: error, type: networkFailureType(code) })
   return { kind: 'failed', transient: true, error: failure }
+}
+
+/** True for a code of Node's that tells of a wrong call, not of the network. */
+function isMistake(code: string): boolean {
+  return /^ERR_(?!TLS|SSL|PROXY|STREAM|SOCKET)/.test(code)
 }
 
 function excerpt(text: string): string {

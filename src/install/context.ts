@@ -53,10 +53,23 @@ export function toReported(error: MachineError): ReportedFailure {
   return { code: error.code, type: error.type, message: error.message, hint: error.hint }
 }
 
+const attempts = new WeakMap<object, number>()
+
+/** Remembers at which try (from 1) something failed for good. */
+export function markAttempt(error: MachineError, attempt: number): void {
+  attempts.set(error, attempt)
+}
+
+/** The try at which something failed for good; 1 when it was tried once. */
+export function attemptOf(error: MachineError): number {
+  const { cause } = error
+  return attempts.get(error) ?? (typeof cause === 'object' && cause !== null ? attempts.get(cause) : undefined) ?? 1
+}
+
 /** Records an attempt that failed and is tried again; `attempt` counts from 1. */
-export function reportAttempt(context: InstallContext, error: MachineError, attempt: number, where: string): void {
+export function reportAttempt(context: InstallContext, error: MachineError, attempt: number): void {
   context.host.report.write({ kind: 'failure', ...toReported(error), atUs: context.host.clock.nowUs(), attempt })
-  note(context, `${where}: ${error.message}; trying again (${attempt})`, 'warning', {
+  note(context, `${error.message}; trying again (try ${attempt} failed)`, 'warning', {
     COMFY_ERROR_CODE: error.code,
     COMFY_ERROR_TYPE: error.type,
   })

@@ -5,6 +5,7 @@ import { COMPONENTS_FILE, type Components, type WantedModel } from './components
 import {
   type InstallContext,
   mapLimited,
+  markAttempt,
   note,
   parseRecord,
   reportAttempt,
@@ -144,7 +145,8 @@ async function bring(
     onBytes(-((await files.stat(destination))?.bytes ?? 0))
   }
   if (model.url === null) throw new MachineError('CM1807', `model ${model.name} has no URL`)
-  const result = await downloader.download({
+  let tries = 1
+  const pending = downloader.download({
     url: model.url,
     destination,
     bytes: model.bytes,
@@ -152,7 +154,15 @@ async function bring(
     token: model.authEnvVar === null ? null : (context.host.secrets.read(model.authEnvVar) ?? null),
     allowInsecure: context.plan.components.allowInsecureSources,
     onBytes,
-    onRetry: (error, attempted) => reportAttempt(context, toMachineError(error), attempted, `model ${model.name}`),
+    onRetry: (error, attempted) => {
+      tries = attempted + 1
+      reportAttempt(context, toMachineError(error), attempted)
+    },
+  })
+  const result = await pending.catch((error: unknown) => {
+    const failure = toMachineError(error, 'CM1801')
+    markAttempt(failure, tries)
+    throw failure
   })
   work.bytes = result.bytes
   work.resumed = result.resumed
