@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from './ports.ts'
 
 let anchorMs = performance.timeOrigin
@@ -10,9 +9,15 @@ export const systemClock: Clock = {
     if (Math.abs(anchorMs + performance.now() - wallMs) > 2) anchorMs = wallMs - performance.now()
     return Math.round((anchorMs + performance.now()) * 1000)
   },
-  async sleep(ms, signal) {
-    await delay(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
-      if (signal?.aborted !== true) throw error
-    })
-  },
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted === true) return resolve()
+      const wake = (): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, ms)
+      signal?.addEventListener('abort', wake)
+    }),
 }
