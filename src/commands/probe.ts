@@ -35,6 +35,7 @@ async function probe(host: UnitHost, plan: MachinePlan, gpu: string): Promise<vo
   if (instance === undefined) throw new MachineError('CM0002', `the plan has no ComfyUI for ${gpu}`)
   const url = `http://${reachable(instance.listen)}:${instance.port}`
   const comfyui = openComfyUI(url)
+  host.signal.addEventListener('abort', () => comfyui.close())
   try {
     const pid = host.env['MAINPID'] ?? ''
     const stats = await awaitStart(
@@ -50,6 +51,8 @@ async function probe(host: UnitHost, plan: MachinePlan, gpu: string): Promise<vo
     if (host.signal.aborted) return
     host.report.write({ kind: 'fact', attributes: toEvidence(stats, url) })
     await checkImports(host, plan, comfyui)
+  } catch (error) {
+    if (!host.signal.aborted) throw error
   } finally {
     comfyui.close()
   }

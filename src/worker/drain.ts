@@ -1,7 +1,7 @@
 import type { Clock, JobSource, Notify } from '../host/ports.ts'
 
 /** A running job may stand still this long while the worker drains; then it is returned to the queue, ms. */
-export const DRAIN_QUIET_MS = 120_000
+const DRAIN_QUIET_MS = 120_000
 const STEP_MS = 5000
 const EXTEND_MS = 30_000
 

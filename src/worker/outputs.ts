@@ -26,7 +26,7 @@ export interface JobResult {
 }
 
 /** Most bytes of files that travel within a return value. */
-export const INLINE_BYTES = 8 * 1024 * 1024
+const INLINE_BYTES = 8 * 1024 * 1024
 
 /** Every file of a history entry: any list of objects with a `filename`, kept files before temporary ones. */
 export function listOutputs(entry: unknown): readonly OutputRef[] {

@@ -6,9 +6,9 @@ import { summarizeRefusal } from './job.ts'
 import { endOfHistory, foldMessage, type PromptEnd, type PromptState, queuedPrompt } from './prompt-state.ts'
 
 /** ComfyUI may be gone this long before a prompt counts as lost, ms. */
-export const GONE_MS = 15_000
+const GONE_MS = 15_000
 /** ComfyUI may hold its connection and answer nothing this long (it loads a model), ms. */
-export const STUCK_MS = 120_000
+const STUCK_MS = 120_000
 
 /** ComfyUI as one worker sees it. */
 export interface PromptPorts {
