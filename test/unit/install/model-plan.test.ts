@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest'
+import { missingBytes, planModel, renderProgress } from '../../../src/install/model-plan.ts'
+
+const file = { bytes: 10, mtimeMs: 5 }
+const known = { ...file, sha256: 'aa' }
+const wanted = { bytes: null, sha256: 'aa' }
+
+describe('planModel', () => {
+  it('keeps a file that was verified and has not changed since', () => {
+    expect(planModel(wanted, file, known)).toBe('keep')
+    expect(planModel({ bytes: 10, sha256: null }, file, { ...known, sha256: null })).toBe('keep')
+  })
+  it('reads a file that is not known, has changed, or was never hashed', () => {
+    expect(planModel(wanted, file, undefined)).toBe('verify')
+    expect(planModel(wanted, { ...file, mtimeMs: 6 }, known)).toBe('verify')
+    expect(planModel(wanted, file, { ...known, sha256: null })).toBe('verify')
+  })
+  it('downloads what is not there or is certainly another file', () => {
+    expect(planModel(wanted, undefined, known)).toBe('download')
+    expect(planModel({ ...wanted, bytes: 11 }, file, known)).toBe('download')
+    expect(planModel({ ...wanted, sha256: 'bb' }, file, known)).toBe('download')
+  })
+})
+
+describe('missingBytes', () => {
+  it('counts what is to come, without parts that are there', () => {
+    const models = [
+      { estimatedBytes: 100, partBytes: 30 },
+      { estimatedBytes: 0, partBytes: 50 },
+      { estimatedBytes: 10, partBytes: 0 },
+    ]
+    expect(missingBytes(models)).toBe(80)
+  })
+})
+
+describe('renderProgress', () => {
+  it('says models, bytes and rate', () => {
+    const state = { done: 3, models: 32, bytes: 41.2e9, totalBytes: 181e9, bytesPerSecond: 212e6 }
+    expect(renderProgress(state)).toBe('3/32 models, 41.2/181 GB, 212 MB/s')
+    expect(renderProgress({ ...state, bytes: 5e6, totalBytes: 0 })).toBe('3/32 models, 5.0/5.0 MB, 212 MB/s')
+  })
+})
