@@ -9,7 +9,7 @@ const CONNECT_MS = 10_000
 const STALL_MS = 60_000
 
 /** A request that follows redirects; the token goes to the first host only. */
-export interface StreamRequest {
+interface StreamRequest {
   readonly url: string
   readonly token: string | null
   readonly headers: Readonly<Record<string, string>>

@@ -25,7 +25,7 @@ export interface Git {
 }
 
 /** How an installation of Python packages ended; `detail` holds the resolver's words. */
-export type PackageOutcome = { readonly ok: true } | { readonly ok: false; readonly detail: string }
+type PackageOutcome = { readonly ok: true } | { readonly ok: false; readonly detail: string }
 
 /** Python environments and their packages. */
 export interface Python {

@@ -24,7 +24,7 @@ export interface ApiOptions {
 }
 
 /** The data of an answer's envelope `{data, error}`. Throws CM1602 when the API reports an error, CM1604 when it is no envelope. */
-export function readEnvelope(response: HttpResponse, call: string): unknown {
+function readEnvelope(response: HttpResponse, call: string): unknown {
   const said = `${call} answered ${response.status}`
   if (response.status === 401 || response.status === 403) throw new MachineError('CM1603', said)
   if (response.status < 200 || response.status > 299) {
@@ -51,7 +51,7 @@ function parseJson(text: string, said: string): unknown {
 }
 
 /** True when an answer of this status may be another one later. */
-export function isTransientStatus(status: number): boolean {
+function isTransientStatus(status: number): boolean {
   return status >= 500 || status === 408 || status === 425 || status === 429
 }
 

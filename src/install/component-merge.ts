@@ -12,7 +12,7 @@ export function mergeNodes(sources: readonly ComponentSource[]): readonly Wanted
 }
 
 /** Defaults by install_order, then further nodes by install_order, then those without one by name. */
-export function orderNodes(nodes: readonly WantedNode[]): readonly WantedNode[] {
+function orderNodes(nodes: readonly WantedNode[]): readonly WantedNode[] {
   const group = (node: WantedNode): number => (node.isDefault ? 0 : node.installOrder === null ? 2 : 1)
   const compareNames = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
   return nodes.toSorted((a, b) => {

@@ -4,7 +4,7 @@ const CONTROL = /[\u0000-\u001f\u007f]/
 const NAME_BYTES = 255
 
 /** Why a text cannot be one component of a path; undefined when it can. */
-export function nameProblem(name: string): string | undefined {
+function nameProblem(name: string): string | undefined {
   if (name === '') return 'is empty'
   if (CONTROL.test(name)) return 'has a control character'
   if (name.includes('/') || name.includes('\\')) return 'has a slash'

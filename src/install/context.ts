@@ -92,7 +92,7 @@ export interface ChildEnd {
 /** Records a child of the step in the report. */
 export function reportChild(context: InstallContext, child: ChildEnd): void {
   const { name, startUs, state, attributes, error } = child
-  const endUs = context.host.clock.nowUs()
+  const endUs = state === 'skipped' ? startUs : context.host.clock.nowUs()
   const failure = error === undefined ? {} : { failure: toReported(error) }
   context.host.report.write({ kind: 'child', name, startUs, endUs, state, attributes, ...failure })
 }
