@@ -19,6 +19,7 @@ const UNEXPECTED: Readonly<Record<Installer, ErrorCode>> = {
   nodes: 'CM1790',
   models: 'CM1890',
 }
+const UV = '/usr/lib/comfy-machine/bin/uv'
 const DEFAULT_PLAN = '/run/comfy-machine/plan.json'
 const EXIT_STOPPED = 143
 const EXIT_CONFIGURATION = 78
@@ -151,6 +152,7 @@ async function openPythonFor(context: InstallContext) {
   return openPython({
     exec: host.exec,
     files: host.files,
+    uv: UV,
     cache: plan.paths.cache,
     home: process.env['HOME'] ?? plan.paths.workspace,
     variables: { ...plan.environment, ...Object.fromEntries(secret) },

@@ -5,7 +5,6 @@ import { packageFailure, packageVariables } from '../install/python-packages.ts'
 import type { Python } from './install-ports.ts'
 import type { Exec, Files } from './ports.ts'
 
-const UV = '/usr/lib/comfy-machine/bin/uv'
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const VENV_LIMIT_MS = 5 * 60_000
 const INSTALL_LIMIT_MS = 60 * 60_000
@@ -14,6 +13,8 @@ const INSTALL_LIMIT_MS = 60 * 60_000
 export interface PythonOptions {
   readonly exec: Exec
   readonly files: Files
+  /** Where uv is when this package has it. */
+  readonly uv: string
   readonly cache: string
   readonly home: string
   readonly variables: Readonly<Record<string, string>>
@@ -24,7 +25,7 @@ export interface PythonOptions {
 
 /** Python environments by venv(3), packages by the uv of this package where it is there, by the environment's pip otherwise. */
 export async function openPython(options: PythonOptions): Promise<Python> {
-  const installer = (await options.files.stat(UV)) === undefined ? 'pip' : 'uv'
+  const installer = (await options.files.stat(options.uv)) === undefined ? 'pip' : 'uv'
   const base = {
     PATH,
     HOME: options.home,
@@ -73,7 +74,7 @@ export async function openPython(options: PythonOptions): Promise<Python> {
       const python = join(environment, 'bin', 'python')
       const command: [string, ...string[]] =
         installer === 'uv'
-          ? [UV, 'pip', 'install', '--python', python]
+          ? [options.uv, 'pip', 'install', '--python', python]
           : [python, '-m', 'pip', 'install', '--progress-bar', 'off']
       const result = await options.exec.run([...command, ...files.flatMap((file) => ['-r', file])], {
         cwd: '/',

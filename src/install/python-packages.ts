@@ -50,8 +50,10 @@ export function trustedHosts(urls: string, allowInsecure: boolean): readonly str
 /** What pip or uv said of the reason, at most 600 characters. */
 export function packageFailure(output: string): string {
   const lines = output.split('\n').map((line) => line.trimEnd())
-  const telling = lines.filter((line) => /^\s*(ERROR|error|×|├|╰|Caused by)/.test(line))
-  const chosen = telling.length > 0 ? telling.slice(-6) : lines.filter((line) => line !== '').slice(-4)
+  const ofUv = lines.findIndex((line) => /^error: /.test(line))
+  const ofPip = lines.filter((line) => /^\s*ERROR/.test(line)).slice(-6)
+  const last = lines.filter((line) => line !== '').slice(-4)
+  const chosen = ofUv >= 0 ? lines.slice(ofUv, ofUv + 6).filter((line) => line !== '') : ofPip.length > 0 ? ofPip : last
   return chosen
     .map((line) => line.trim())
     .join(' | ')

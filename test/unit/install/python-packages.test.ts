@@ -37,6 +37,8 @@ describe('packageFailure', () => {
   it('keeps the lines that tell the reason, without passwords', () => {
     const output = 'Looking in indexes: x\nERROR: no match at https://me:pw@a.example/simple\nnoise'
     expect(packageFailure(output)).toBe('ERROR: no match at https://a.example/simple')
+    const uv = 'Using Python 3.11\nerror: No solution found\n  cause: a needs b<1\n         and c needs b>=1\n'
+    expect(packageFailure(uv)).toBe('error: No solution found | cause: a needs b<1 | and c needs b>=1')
     expect(packageFailure('one\n\ntwo\n')).toBe('one | two')
   })
 })
