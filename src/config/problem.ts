@@ -59,6 +59,11 @@ export function placeOf(finding: { readonly file: string | null; readonly line: 
   return finding.line === null ? `${finding.file}: ` : `${finding.file}:${finding.line}: `
 }
 
+/** Findings as sentences for people, each with its place. */
+export function findingSentences(findings: readonly Warning[]): readonly string[] {
+  return findings.map((finding) => `${placeOf(finding)}${finding.message}`)
+}
+
 /** The failure that stands for a list of problems: the first one's code and hint, every message. Undefined without problems. */
 export function errorOfProblems(problems: readonly Problem[]): MachineError | undefined {
   const [first] = problems

@@ -32,7 +32,12 @@ export function hubMessage(
 ): Readonly<Record<string, unknown>> {
   const byId = <T>(entry: (worker: WorkerState) => T): Record<string, T> =>
     Object.fromEntries(state.workers.map((worker) => [worker.id, entry(worker)]))
-  const phase = updateType === 'shutdown' ? 'shutdown' : state.phase === 'ready' ? 'ready' : 'starting'
+  const phase =
+    updateType === 'shutdown'
+      ? 'shutdown'
+      : updateType === 'machine_ready' || state.phase === 'ready'
+        ? 'ready'
+        : 'starting'
   return {
     machine_id: state.machineId,
     timestamp: new Date(context.nowUs / 1000).toISOString(),

@@ -1,6 +1,6 @@
 import { MachineError, messageOf } from '../errors.ts'
 import { type Bus, type BusMessage, BusReplyError, connectSystemBus } from './bus.ts'
-import type { BootTimes, JobResult, Manager, ManagerEvent, UnitSnapshot } from './ports.ts'
+import type { BootTimes, JobResult, ListedUnit, Manager, ManagerEvent, UnitSnapshot } from './ports.ts'
 import { escapeUnitPath, type Properties, readSnapshot, unitNameOfPath } from './unit-properties.ts'
 
 const SYSTEMD = 'org.freedesktop.systemd1'
@@ -64,9 +64,12 @@ class SystemdManager implements Manager {
     return Promise.all(names.map((name) => this.#describe(name)))
   }
 
-  async list(patterns: readonly string[]): Promise<readonly string[]> {
-    const [units] = await this.#manager('ListUnitsByPatterns', 'asas', [[], [...patterns]])
-    return (units as readonly (readonly unknown[])[]).map((unit) => String(unit[0]))
+  async list(patterns: readonly string[]): Promise<readonly ListedUnit[]> {
+    return listedUnits(await this.#manager('ListUnitsByPatterns', 'asas', [[], [...patterns]]))
+  }
+
+  async load(names: readonly string[]): Promise<readonly ListedUnit[]> {
+    return listedUnits(await this.#manager('ListUnitsByNames', 'as', [[...names]]))
   }
 
   async reload(): Promise<{ readonly startUs: number; readonly endUs: number }> {
@@ -216,6 +219,13 @@ class SystemdManager implements Manager {
   #emit(event: ManagerEvent): void {
     for (const listener of this.#listeners) listener(event)
   }
+}
+
+function listedUnits([units]: readonly unknown[]): readonly ListedUnit[] {
+  const row = (unit: readonly unknown[]): ListedUnit => {
+    return { name: String(unit[0]), loadState: String(unit[2]), activeState: String(unit[3]) }
+  }
+  return (units as readonly (readonly unknown[])[]).map(row)
 }
 
 /** Connects to systemd and subscribes to its signals. Throws CM0501 when the bus does not answer. */

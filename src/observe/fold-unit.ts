@@ -3,12 +3,16 @@ import type { Attributes, ReportChild, ReportLine } from '../report.ts'
 import { endInstance, remember, withInstance, withOutcome } from './fold-instance.ts'
 import { addEvidence, endStep, type Folded, failAttempt, failStep } from './fold-step.ts'
 import { type Happening, type Machine, stepState, withStep } from './machine.ts'
-import { dependencyFailure, failureOfUnit } from './unit-failure.ts'
+import { dependencyFailure, failureOfUnit, portFailure } from './unit-failure.ts'
 import { stepsOfUnit, type UnitStep } from './unit-steps.ts'
+
+const HEALTH_SERVICE = 'comfy-health.service'
+/** Not wanted itself, but why the health server cannot start shows in it. */
+export const HEALTH_SOCKET = 'comfy-health.socket'
 
 /** A change of a wanted unit, with the report its process left so far. Snapshots may repeat; what was told is not told again. */
 export function foldUnit(machine: Machine, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {
-  if (!machine.outcomes.has(unit.name)) return { machine, happenings: [] }
+  if (!machine.outcomes.has(unit.name)) return { machine: unit.name === HEALTH_SOCKET ? remember(machine, unit) : machine, happenings: [] }
   let folded: Folded = { machine: remember(machine, unit), happenings: [] }
   const then = (next: (current: Machine) => Folded): void => {
     const { machine: after, happenings } = next(folded.machine)
@@ -44,12 +48,13 @@ export function foldJobRemoved(machine: Machine, unitName: string, result: strin
     return foldSkipped(machine, snapshot)
   if (result !== 'dependency' && result !== 'canceled' && result !== 'assert') return { machine, happenings: [] }
   const blocked = withOutcome(machine, unitName, 'blocked')
+  const portTaken = unitName === HEALTH_SERVICE && machine.snapshots.get(HEALTH_SOCKET)?.activeState === 'failed'
   // The cause is another step's failure; only one without any visible cause is a failure of its own.
-  if (machine.attempts.length > 0) return { machine: blocked, happenings: [] }
+  if (machine.attempts.length > 0 && !portTaken) return { machine: blocked, happenings: [] }
   const [shown] = stepsOfUnit(unitName, 'unit')
   if (shown === undefined) return { machine: blocked, happenings: [] }
   const number = shown.step.number
-  const failure = dependencyFailure(number, unitName, result)
+  const failure = portTaken ? portFailure(machine.state.healthPort) : dependencyFailure(number, unitName, result)
   const attempt = failAttempt(blocked, number, { unit: unitName, startUs: atUs, atUs, failure })
   const failed = failStep(attempt.machine, number, atUs, atUs, snapshot)
   return { machine: failed.machine, happenings: [...attempt.happenings, ...failed.happenings] }

@@ -57,6 +57,7 @@ export function newMachine(identity: Identity): Machine {
     step: 0,
     gpuMode: 'unknown',
     workersConfig: '',
+    healthPort: 9090,
     updatedUs: identity.startedUs,
     steps: STEPS.map(({ number, title, event, phase }) => {
       return { number, title, event, phase, state: 'pending', attempts: 0, attributes: {}, instances: [] }
@@ -85,6 +86,7 @@ export function withPlan(machine: Machine, plan: MachinePlan, wanted: readonly s
     machineId: plan.machineId,
     gpuMode: plan.gpuMode,
     workersConfig: plan.workersConfig,
+    healthPort: plan.health.port,
     gpus: plan.gpus.map(({ name, index, uuid, model, memoryMiB }) => ({
       name,
       index,

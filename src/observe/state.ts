@@ -93,6 +93,7 @@ export interface MachineState {
   readonly step: number
   readonly gpuMode: 'actual' | 'mock' | 'unknown'
   readonly workersConfig: string
+  readonly healthPort: number
   readonly startedUs: number
   readonly updatedUs: number
   readonly readyUs?: number

@@ -50,10 +50,18 @@ export function renderUnits(plan: MachinePlan, templates: Templates): readonly R
   return unitsOf(plan).map((unit) => renderUnit(unit, compiled))
 }
 
-/** The units that the package itself ships, so that the health port answers before a plan exists. */
+/**
+ * The units that the package itself ships, rendered from the defaults: the health port answers and a trace is delivered
+ * before a plan exists, and so also when the configuration cannot be read.
+ */
 export function renderPackagedUnits(templates: Templates, port = 9090): readonly RenderedUnit[] {
   const compiled = compileTemplates(templates)
-  const socket = { name: 'comfy-health.socket', template: 'comfy-health.socket', values: { port } }
-  const service = { name: 'comfy-health.service', template: 'comfy-health.service', values: { logFields: [] } }
-  return [socket, service].map((unit) => renderUnit(unit, compiled))
+  const unit = (name: string, values: UnitToRender['values']): RenderedUnit =>
+    renderUnit({ name, template: name, values }, compiled)
+  const delivery = { logFields: [], credentials: [], secrets: '', outbox: '/var/lib/comfy-machine/telemetry' }
+  return [
+    unit('comfy-health.socket', { port }),
+    unit('comfy-health.service', { logFields: [] }),
+    unit('comfy-telemetry.service', delivery),
+  ]
 }

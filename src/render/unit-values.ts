@@ -44,7 +44,7 @@ export function secretsDirectory(plan: MachinePlan): string {
 }
 
 /** The spool of traces. */
-export function telemetryDirectory(plan: MachinePlan): string {
+export function telemetryDirectory(plan: { readonly paths: Pick<MachinePlan['paths'], 'workspace'> }): string {
   return path.join(plan.paths.workspace, 'telemetry')
 }
 
@@ -99,12 +99,10 @@ function installers(plan: MachinePlan): readonly UnitToRender[] {
 }
 
 function telemetryUnit(plan: MachinePlan): UnitToRender {
-  const settings = Object.entries(plan.environment).filter(([name]) => isTelemetryName(name))
   return {
     name: 'comfy-telemetry.service',
     template: 'comfy-telemetry.service',
     values: {
-      environment: settings.map(([name, value]) => assignment(name, value)),
       logFields: logFields(plan),
       credentials: plan.secretNames.filter(isTelemetryName),
       secrets: secretsDirectory(plan),

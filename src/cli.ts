@@ -1,0 +1,156 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { definitionOf, toMachineError } from './errors.ts'
+import { openTerminal } from './host/terminal.ts'
+import { VERSION } from './version.ts'
+
+const EXIT_FAILED = 1
+const EXIT_USAGE = 64
+const EXIT_CONFIG = 78
+
+/**
+ * Runs one command line. Resolves to the exit code: what the command says, 64 for a command line that is not understood
+ * and 78 for a configuration that cannot be used (sysexits.h). A failure is printed with its code and what to do next.
+ */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  let exitCode = 0
+  const program = commands((code) => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync([...argv])
+    return exitCode
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : EXIT_USAGE
+    return printFailure(thrown)
+  }
+}
+
+function printFailure(thrown: unknown): number {
+  const { code, message, hint } = toMachineError(thrown)
+  process.stderr.write(`comfy-machine: ${code} ${message}\n${hint}\nTo look closer: ${definitionOf(code).run}\n`)
+  if (code === 'CM0002') return EXIT_USAGE
+  return definitionOf(code).type.startsWith('config_') ? EXIT_CONFIG : EXIT_FAILED
+}
+
+function commands(onExit: (code: number) => void): Command {
+  const program = new Command('comfy-machine')
+    .description('Turns this host into a ready ComfyUI worker, and says how far it has come.')
+    .version(VERSION)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 differs or not ready, 64 usage, 78 configuration.\nSee comfy-machine(8).',
+    )
+  const terminal = openTerminal()
+  const seconds = (text: string): number => {
+    const value = Number(text)
+    if (!Number.isFinite(value) || value < 0) throw new InvalidArgumentError('is not a number of seconds')
+    return value
+  }
+
+  program
+    .command('status')
+    .description('show the 21 steps: 0 ready, 1 failed, 2 still starting')
+    .option('--watch', 'follow the start live', false)
+    .option('--wait', 'return when the machine is ready (0) or has failed (1)', false)
+    .option('--timeout <seconds>', 'with --wait: give up after this time (2)', seconds)
+    .option('--json', 'print the document of GET /status', false)
+    .action(async (options: { watch: boolean; wait: boolean; json: boolean; timeout?: number }) => {
+      const { statusCommand } = await import('./commands/status.ts')
+      const { timeout, ...others } = options
+      onExit(await statusCommand({ ...others, ...(timeout === undefined ? {} : { timeoutS: timeout }) }, terminal))
+    })
+  program
+    .command('check')
+    .description('validate configuration, host and reachability; change nothing: 0 good, 1 problems, 2 warnings')
+    .option('--json', 'print the findings as JSON', false)
+    .option('--env-file <file...>', 'read settings from these files too', [])
+    .action(async (options: { json: boolean; envFile: string[] }) => {
+      const { checkCommand } = await import('./commands/check.ts')
+      onExit(await checkCommand({ json: options.json, envFiles: options.envFile }, terminal))
+    })
+  program
+    .command('plan')
+    .description('show what would change: 0 nothing, 2 something, 1 error')
+    .option('--json', 'print the plan as JSON', false)
+    .option('--env-file <file...>', 'read settings from these files too', [])
+    .action(async (options: { json: boolean; envFile: string[] }) => {
+      const { planCommand } = await import('./commands/plan.ts')
+      onExit(await planCommand({ json: options.json, envFiles: options.envFile }, terminal))
+    })
+  program
+    .command('render')
+    .description('print the units, or write them to a directory')
+    .option('--out <directory>', 'write the unit files there')
+    .option('--env-file <file...>', 'read settings from these files too', [])
+    .action(async (options: { out?: string; envFile: string[] }) => {
+      const { renderCommand } = await import('./commands/plan.ts')
+      onExit(
+        await renderCommand(
+          { envFiles: options.envFile, ...(options.out === undefined ? {} : { out: options.out }) },
+          terminal,
+        ),
+      )
+    })
+  program
+    .command('explain')
+    .description('explain an error code: cause, what to do, how to look closer')
+    .argument('[code]', 'e.g. CM1804; without one, all codes are listed')
+    .option('--last', 'explain what fails now', false)
+    .action(async (code: string | undefined, options: { last: boolean }) => {
+      const { explainCommand } = await import('./commands/explain.ts')
+      onExit(await explainCommand({ last: options.last, ...(code === undefined ? {} : { code }) }, terminal))
+    })
+  program
+    .command('trace')
+    .description('draw the waterfall of a startup from the local record')
+    .option('--last <n>', 'the n-th newest startup', seconds, 1)
+    .action(async (options: { last: number }) => {
+      const { traceCommand } = await import('./commands/trace.ts')
+      onExit(await traceCommand(options, terminal))
+    })
+  program
+    .command('report')
+    .description('write a support bundle without secrets')
+    .option('--out <file>', 'name of the .tar.gz file')
+    .action(async (options: { out?: string }) => {
+      const { reportCommand } = await import('./commands/report.ts')
+      onExit(await reportCommand(options, terminal))
+    })
+  program
+    .command('submit')
+    .description('put a workflow on a queue, and wait for its images')
+    .argument('<workflow>', 'file of a workflow in API format')
+    .option('--queue <name>', 'queue of the workers', 'comfyui')
+    .option('--redis <url>', 'default: HUB_REDIS_URL of the environment or the configuration')
+    .option('--wait', 'wait for the end of the job, show its progress', false)
+    .option('--out <directory>', 'with --wait: save the images there')
+    .option('--timeout <seconds>', 'with --wait: give up after this time', seconds)
+    .action(async (workflow: string, options: SubmitOptions) => {
+      onExit(await submit(workflow, options, (line) => terminal.write(`${line}\n`)))
+    })
+  return program
+}
+
+interface SubmitOptions {
+  queue: string
+  redis?: string
+  wait: boolean
+  out?: string
+  timeout?: number
+}
+
+async function submit(workflowFile: string, options: SubmitOptions, print: (text: string) => void): Promise<number> {
+  const { submitCommand } = await import('./commands/submit.ts')
+  const { readHubUrl } = await import('./commands/read-hub-url.ts')
+  return submitCommand({
+    redisUrl: options.redis ?? (await readHubUrl()),
+    queue: options.queue,
+    workflowFile,
+    wait: options.wait,
+    print,
+    ...(options.out === undefined ? {} : { out: options.out }),
+    ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout * 1000 }),
+  })
+}

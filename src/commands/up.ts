@@ -1,0 +1,183 @@
+import path from 'node:path'
+import type { WorkerActivity } from '../emit/hub-message.ts'
+import { HubPublisher } from '../emit/hub-publisher.ts'
+import { Recorder } from '../emit/recorder.ts'
+import { definitionOf, messageOf } from '../errors.ts'
+import { openControllerHost } from '../host/controller-host.ts'
+import { systemFiles } from '../host/files.ts'
+import { hostName } from '../host/host-attributes.ts'
+import { readIdentity } from '../host/identity.ts'
+import type { Manager } from '../host/ports.ts'
+import type { MachineHost } from '../machine-host.ts'
+import { enterPhase } from '../observe/fold-step.ts'
+import { type Identity, newMachine } from '../observe/machine.ts'
+import type { MachineState } from '../observe/state.ts'
+import { reportDirectory, secretsDirectory, telemetryDirectory } from '../render/unit-values.ts'
+import { readUnfinished, type Unfinished } from '../resume.ts'
+import { finishStartup, followUnits, StartFailure, startMachine, untilSettled } from '../startup.ts'
+import { endMachine, tendMachine } from '../tend.ts'
+import { deliverTrace, keepTrace } from '../trace.ts'
+import { VERSION } from '../version.ts'
+import { WORKER_STATUS_FILE } from '../worker/status.ts'
+
+const RUN = '/run/comfy-machine'
+const DEFAULT_TELEMETRY = '/var/lib/comfy-machine/telemetry'
+const TARGET = 'comfy-machine.target'
+const WATCHDOG_MS = 20_000
+// While a unit still starts it has a deadline of its own; the controller only must not be the first to run out of time.
+const EXTENSION_MS = 300_000
+const EXIT_FAILED = 1
+const EXIT_TRY_AGAIN = 75
+const EXIT_CONFIG = 78
+
+/**
+ * `comfy-machine up`, the controller: starts the machine, says READY=1 at step 21 and tends it until it is told to stop.
+ * Resolves to the exit code: 0 stopped, 1 failed, 75 failed for a reason that may pass, 78 configuration.
+ */
+export async function upCommand(): Promise<number> {
+  const stop = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(name))
+  const controller = await openController(stop.signal)
+  const { host, recorder, publisher } = controller
+  const heartbeat = setInterval(() => beat(host, recorder), WATCHDOG_MS)
+  try {
+    await (controller.unfinished === undefined ? start(controller) : resume(controller, controller.unfinished))
+    return 0
+  } catch (thrown) {
+    return await giveUp(controller, thrown)
+  } finally {
+    clearInterval(heartbeat)
+    await publisher.stop()
+    await controller.manager?.close()
+  }
+}
+
+interface Controller {
+  readonly host: MachineHost
+  readonly recorder: Recorder
+  readonly publisher: HubPublisher
+  readonly unfinished: Unfinished | undefined
+  manager: Manager | undefined
+}
+
+async function openController(signal: AbortSignal): Promise<Controller> {
+  const identity = await readIdentity(systemFiles)
+  const own: Identity = {
+    machineId: identity.machineId ?? 'unknown',
+    version: VERSION,
+    traceId: process.env['INVOCATION_ID'] ?? crypto.randomUUID().replaceAll('-', ''),
+    bootId: identity.bootId ?? '',
+    agentPid: process.pid,
+    startedUs: Math.round((performance.timeOrigin - 1) * 1000),
+  }
+  const unfinished = await readUnfinished(systemFiles, RUN, own)
+  const publisher = new HubPublisher({
+    state: () => recorder.machine.state,
+    readActivity,
+    nowUs: () => host.clock.nowUs(),
+    hostName: hostName(),
+  })
+  const host = openControllerHost({ identity, signal, tellHub: (updateType) => publisher.tell(updateType) })
+  const stateFile = path.join(RUN, 'state.json')
+  const recorder = new Recorder({ ...host, stateFile }, unfinished?.machine ?? newMachine(own))
+  const controller: Controller = {
+    recorder,
+    publisher,
+    unfinished,
+    manager: undefined,
+    host: {
+      ...host,
+      connectManager: async () => {
+        controller.manager = await host.connectManager()
+        return controller.manager
+      },
+    },
+  }
+  return controller
+}
+
+async function start(controller: Controller): Promise<void> {
+  const { host, recorder } = controller
+  const { follower } = await startMachine(host, recorder, (config) =>
+    openHub(controller, config.secrets.get('HUB_REDIS_URL')),
+  )
+  await becomeReady(controller)
+  await tendMachine(host, recorder)
+  follower.stop()
+  await endMachine(host, recorder)
+}
+
+async function resume(controller: Controller, { plan, machine }: Unfinished): Promise<void> {
+  const { host, recorder } = controller
+  const manager = await host.connectManager()
+  await keepTrace(host, recorder, telemetryDirectory(plan), manager)
+  await openHub(controller, await host.files.readText(path.join(secretsDirectory(plan), 'HUB_REDIS_URL')))
+  const follower = followUnits(host, recorder, plan, manager)
+  await follower.resync()
+  if (machine.state.readyUs === undefined) {
+    await manager.start(TARGET)
+    await untilSettled(recorder, host.signal)
+    await finishStartup(host, recorder)
+    await becomeReady(controller)
+  } else host.notify.ready()
+  await tendMachine(host, recorder)
+  follower.stop()
+  await endMachine(host, recorder)
+}
+
+async function becomeReady({ host, recorder }: Controller): Promise<void> {
+  const nowUs = host.clock.nowUs()
+  recorder.fold((machine) => enterPhase(machine, 'ready', nowUs))
+  recorder.endTrace(nowUs)
+  await recorder.flush()
+  host.notify.ready()
+}
+
+async function giveUp(controller: Controller, thrown: unknown): Promise<number> {
+  const { host, recorder, manager } = controller
+  const stopped = host.signal.aborted
+  if (!stopped && !(thrown instanceof StartFailure) && recorder.machine.attempts.length === 0) {
+    // Nothing that has a step failed: a defect of the controller itself.
+    host.journal.write({
+      message: `CM0001 ${messageOf(thrown)}`,
+      priority: 'err',
+      fields: { COMFY_ERROR_CODE: 'CM0001' },
+    })
+  }
+  if (!recorder.isTracing()) await keepTrace(host, recorder, DEFAULT_TELEMETRY, manager)
+  const nowUs = host.clock.nowUs()
+  recorder.fold((machine) => enterPhase(machine, stopped ? 'stopped' : 'failed', nowUs))
+  recorder.endTrace(nowUs)
+  if (manager !== undefined) await deliverTrace(host, recorder, manager)
+  await recorder.flush()
+  if (stopped) await host.tellHub('shutdown')
+  return stopped ? 0 : exitCodeOf(recorder.machine.state)
+}
+
+function exitCodeOf({ failing }: MachineState): number {
+  if (
+    failing.some(({ type }) => type === 'config_missing' || type === 'config_invalid' || type === 'permission_denied')
+  )
+    return EXIT_CONFIG
+  const mayPass = failing.length > 0 && failing.every(({ code }) => definitionOf(code).transient === true)
+  return mayPass ? EXIT_TRY_AGAIN : EXIT_FAILED
+}
+
+function beat(host: MachineHost, recorder: Recorder): void {
+  host.notify.watchdog()
+  if (recorder.machine.state.readyUs === undefined) host.notify.extend(EXTENSION_MS)
+}
+
+async function openHub({ publisher }: Controller, url: string | undefined): Promise<void> {
+  if (url === undefined) return
+  publisher.start((await import('../host/hub.ts')).openHub(url))
+}
+
+async function readActivity(state: MachineState): Promise<ReadonlyMap<string, WorkerActivity>> {
+  const read = async (id: string, unit: string): Promise<readonly [string, WorkerActivity] | undefined> => {
+    const text = await systemFiles.readText(path.join(RUN, reportDirectory(unit), WORKER_STATUS_FILE))
+    return text === undefined ? undefined : [id, JSON.parse(text) as WorkerActivity]
+  }
+  const entries = await Promise.all(state.workers.map(({ id, unit }) => read(id, unit)))
+  return new Map(entries.filter((entry) => entry !== undefined))
+}

@@ -1,0 +1,39 @@
+import path from 'node:path'
+import type { Files, SpanRecord } from '../host/ports.ts'
+
+/** Name of the file of spans that are not yet delivered. */
+export const OUTBOX_FILE = 'outbox.ndjson'
+
+/** Name of the file of spans that were delivered, kept for `comfy-machine trace`. */
+export const DELIVERED_FILE = 'delivered.ndjson'
+
+/** Name of the file that says how many bytes of the outbox are delivered. */
+export const CURSOR_FILE = 'cursor'
+
+/** The write-ahead record of spans: what is appended survives a crash of the controller and an absent collector. */
+export interface Outbox {
+  append(spans: readonly SpanRecord[]): Promise<void>
+}
+
+/** The outbox of a directory that exists. */
+export function openOutbox(files: Files, directory: string): Outbox {
+  const file = path.join(directory, OUTBOX_FILE)
+  return {
+    async append(spans) {
+      if (spans.length === 0) return
+      await files.appendText(file, spans.map((span) => `${JSON.stringify(span)}\n`).join(''), {
+        durable: true,
+        mode: 0o644,
+      })
+    },
+  }
+}
+
+/** The spans of whole lines; a last line without its end is still being written and left out. */
+export function parseSpans(text: string): readonly SpanRecord[] {
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1)
+  return whole
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as SpanRecord)
+}

@@ -1,0 +1,34 @@
+import type { Recorder } from './emit/recorder.ts'
+import type { MachineHost } from './machine-host.ts'
+import { enterPhase } from './observe/fold-step.ts'
+import type { Machine } from './observe/machine.ts'
+
+/** How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded. */
+export async function tendMachine(host: MachineHost, recorder: Recorder): Promise<void> {
+  const stopWatching = recorder.onChange(() => {
+    const phase = isWhole(recorder.machine) ? 'ready' : 'degraded'
+    if (recorder.machine.state.phase === phase) return
+    recorder.fold((machine) => enterPhase(machine, phase, host.clock.nowUs()))
+    void host.tellHub('event_driven')
+  })
+  await new Promise<void>((resolve) => {
+    if (host.signal.aborted) resolve()
+    else host.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  stopWatching()
+}
+
+/** Marks the machine as stopped and says so to whoever listens. */
+export async function endMachine(host: MachineHost, recorder: Recorder): Promise<void> {
+  host.notify.stopping()
+  recorder.fold((machine) => enterPhase(machine, 'stopped', host.clock.nowUs()))
+  await host.tellHub('shutdown')
+  await recorder.flush()
+}
+
+function isWhole({ outcomes, snapshots, state }: Machine): boolean {
+  return (
+    state.failing.length === 0 &&
+    [...outcomes].every(([unit, outcome]) => outcome === 'skipped' || snapshots.get(unit)?.activeState === 'active')
+  )
+}
