@@ -47,6 +47,7 @@ export function openGit(options: GitOptions): Git {
     const detail = result.timedOut ? 'git ran out of time' : failureLine(result.stderr)
     return new MachineError(options.codes.failed, `${withoutUser(url)}: ${detail}`, {
       type: gitFailureType(result.stderr),
+      ...(/transport '\w+' not allowed/.test(result.stderr) ? { hint: INSECURE_HINT } : {}),
     })
   }
 
@@ -77,7 +78,7 @@ export function openGit(options: GitOptions): Git {
   /** The commit, or the result of the fetch that did not bring it. */
   async function fetchOne(mirror: string, url: string, from: string): Promise<string | ExecResult> {
     const spec = FULL_ID.test(from) ? `+${from}:${KEPT}/${from}` : `+${from}:${KEPT}/tip`
-    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, '--depth=1', url, spec])
+    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, '--depth=1', '--', url, spec])
     if (result.code !== 0) return result
     const commit = await commitIn(mirror, FULL_ID.test(from) ? from : `${KEPT}/tip`)
     if (commit === undefined) return result
@@ -89,7 +90,7 @@ export function openGit(options: GitOptions): Git {
     const shallow = (await files.stat(join(mirror, 'shallow'))) !== undefined
     const depth = shallow ? ['--unshallow'] : []
     const specs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*']
-    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, ...depth, url, ...specs])
+    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, ...depth, '--', url, ...specs])
     if (result.code !== 0) throw failed(url, result)
     const commit = await commitIn(mirror, wanted)
     if (commit === undefined) throw missing(url, wanted)
@@ -184,6 +185,8 @@ const SAFE_OPTIONS: readonly string[] = [
   ['http.lowSpeedLimit', '1000'],
   ['http.lowSpeedTime', '60'],
 ].flatMap(([name, value]) => ['-c', `${name}=${value}`])
+
+const INSECURE_HINT = 'Use an https or ssh address, or set ALLOW_INSECURE_SOURCES=1 for sources you trust.'
 
 const FETCH_OPTIONS: readonly string[] = [
   '--progress',
