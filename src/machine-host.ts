@@ -13,6 +13,8 @@ export interface MachineHost {
   readonly files: Files
   readonly journal: Journal
   readonly notify: Notify
+  /** No start before this one since the host was booted. */
+  readonly isFirstStart: boolean
   /** Aborts when systemd asks the controller to stop. */
   readonly signal: AbortSignal
   connectManager(): Promise<Manager>

@@ -46,7 +46,7 @@ export async function startMachine(
     ({ version }) => ({ attributes: { 'systemd.version': version, summary: `systemd ${version}` } }),
   )
   const self = await describeSelf(manager.manager)
-  await recordHostStart(manager.manager, self, recorder) // 1
+  await recordHostStart(manager.manager, self, recorder, host.isFirstStart) // 1
   recordEntrypoint(self, recorder) // 2
   const config = await recorder.step(3, () => loadEnvironment(host), describeConfig)
   await recorder.step(
@@ -101,11 +101,16 @@ async function describeSelf(manager: Manager): Promise<UnitSnapshot> {
   return self
 }
 
-// A start that belongs to the boot of the host begins with the firmware; any later one with the unit's activation.
-async function recordHostStart(manager: Manager, self: UnitSnapshot, recorder: Recorder): Promise<void> {
+// The first start after a boot that follows it closely begins with the firmware; any later one with the unit's activation.
+async function recordHostStart(
+  manager: Manager,
+  self: UnitSnapshot,
+  recorder: Recorder,
+  isFirst: boolean,
+): Promise<void> {
   const boot = await manager.bootTimes()
   const bootUs = [boot.firmwareUs, boot.loaderUs, boot.kernelUs, boot.userspaceUs].find((us) => us > 0) ?? 0
-  const atBoot = bootUs > 0 && (boot.finishUs === 0 || self.inactiveExitUs < boot.finishUs + BOOT_GRACE_US)
+  const atBoot = isFirst && bootUs > 0 && (boot.finishUs === 0 || self.inactiveExitUs < boot.finishUs + BOOT_GRACE_US)
   const startUs = atBoot ? Math.min(bootUs, self.inactiveExitUs) : self.inactiveExitUs
   const attributes = { 'host.start': atBoot ? 'boot' : 'restart' }
   recorder.fold((machine) => endStep(machine, 1, { startUs, endUs: self.inactiveExitUs, state: 'done', attributes }))

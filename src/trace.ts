@@ -1,5 +1,5 @@
 import type { MachineConfig } from './config/load-config.ts'
-import { openOutbox } from './emit/outbox.ts'
+import { openOutbox, trimOutbox } from './emit/outbox.ts'
 import type { Recorder } from './emit/recorder.ts'
 import { messageOf } from './errors.ts'
 import type { Manager } from './host/ports.ts'
@@ -36,6 +36,7 @@ export async function keepTrace(
 ): Promise<void> {
   await host.files.makeDirectory(directory, 0o755)
   await host.files.chown(directory, 'comfy-agent')
+  await trimOutbox(host.files, directory)
   let isDue = false
   const deliver = async (): Promise<void> => {
     isDue = false

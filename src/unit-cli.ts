@@ -18,5 +18,8 @@ const UNIT_COMMANDS: Readonly<Record<string, UnitCommand>> = {
 
 /** Runs what a unit's ExecStart= names. Resolves to the exit code, or to undefined when this is no command of a unit. */
 export async function runUnitCommand(name: string, argument: string | undefined): Promise<number | undefined> {
-  return Object.hasOwn(UNIT_COMMANDS, name) ? UNIT_COMMANDS[name]?.(argument) : undefined
+  if (!Object.hasOwn(UNIT_COMMANDS, name)) return undefined
+  // systemctl status and ps show this instead of the runtime's own name.
+  process.title = ['comfy-machine', name, argument].filter((part) => part !== undefined).join(' ')
+  return UNIT_COMMANDS[name]?.(argument)
 }

@@ -70,6 +70,8 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     agentPid: process.pid,
     startedUs: Math.round((performance.timeOrigin - 1) * 1000),
   }
+  const stateFile = path.join(RUN, 'state.json')
+  const isFirstStart = (await systemFiles.stat(stateFile)) === undefined
   const unfinished = await readUnfinished(systemFiles, RUN, own)
   const publisher = new HubPublisher({
     state: () => recorder.machine.state,
@@ -77,8 +79,12 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     nowUs: () => host.clock.nowUs(),
     hostName: hostName(),
   })
-  const host = openControllerHost({ identity, signal, tellHub: (updateType) => publisher.tell(updateType) })
-  const stateFile = path.join(RUN, 'state.json')
+  const host = openControllerHost({
+    identity,
+    signal,
+    isFirstStart,
+    tellHub: (updateType) => publisher.tell(updateType),
+  })
   const recorder = new Recorder({ ...host, stateFile }, unfinished?.machine ?? newMachine(own))
   const controller: Controller = {
     recorder,

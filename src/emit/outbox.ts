@@ -29,6 +29,20 @@ export function openOutbox(files: Files, directory: string): Outbox {
   }
 }
 
+// Without a collector the record is kept for `comfy-machine trace`; a host must not fill up with it.
+const LARGEST_RECORD_BYTES = 64 * 2 ** 20
+
+/** Begins a record anew when all of it is delivered, and sets an undelivered one aside when it has grown too large. */
+export async function trimOutbox(files: Files, directory: string): Promise<void> {
+  const [outbox, cursor] = [path.join(directory, OUTBOX_FILE), path.join(directory, CURSOR_FILE)]
+  const bytes = (await files.stat(outbox))?.bytes ?? 0
+  const delivered = Number((await files.readText(cursor)) ?? 0)
+  const isDelivered = bytes > 0 && delivered >= bytes
+  if (!isDelivered && bytes < LARGEST_RECORD_BYTES) return
+  await files.remove(cursor)
+  await (isDelivered ? files.remove(outbox) : files.rename(outbox, `${outbox}.1`))
+}
+
 /** The spans of whole lines; a last line without its end is still being written and left out. */
 export function parseSpans(text: string): readonly SpanRecord[] {
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)

@@ -16,11 +16,12 @@ import { readTemplates } from './templates.ts'
 export interface ControllerOptions {
   readonly identity: Identity
   readonly signal: AbortSignal
+  readonly isFirstStart: boolean
   readonly tellHub: (updateType: UpdateType) => Promise<string | undefined>
 }
 
 /** The real host of the controller. Heavy libraries are loaded only when a step needs them. */
-export function openControllerHost({ identity, signal, tellHub }: ControllerOptions): MachineHost {
+export function openControllerHost({ identity, signal, isFirstStart, tellHub }: ControllerOptions): MachineHost {
   const files = systemFiles
   return {
     clock: systemClock,
@@ -28,6 +29,7 @@ export function openControllerHost({ identity, signal, tellHub }: ControllerOpti
     journal: openJournal(),
     notify: openNotify(),
     signal,
+    isFirstStart,
     connectManager,
     readConfig: () => readConfigSources(files),
     readIdentity: async () => identity,
