@@ -48,7 +48,7 @@ const CALL_TIMEOUT_MS = 25_000
 const CONNECT_TIMEOUT_MS = 5_000
 
 /** The value inside any nesting of variants; arrays and dictionaries are unwrapped too. */
-export function unwrap(value: unknown): unknown {
+function unwrap(value: unknown): unknown {
   if (value instanceof Variant) return unwrap(value.value)
   if (Array.isArray(value)) return value.map(unwrap)
   if (value !== null && typeof value === 'object' && !Buffer.isBuffer(value))

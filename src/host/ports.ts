@@ -215,11 +215,6 @@ export interface HostFacts {
   readonly graphics: readonly string[]
 }
 
-/** Facts about the host (systeminformation). */
-export interface HostInspector {
-  inspect(): Promise<HostFacts>
-}
-
 /** A span as data: what the outbox keeps until the exporter has delivered it. Ids are lowercase hex, times microseconds. */
 export interface SpanRecord {
   readonly traceId: string
