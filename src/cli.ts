@@ -3,6 +3,14 @@ import { definitionOf, toMachineError } from './errors.ts'
 import { openTerminal } from './host/terminal.ts'
 import { VERSION } from './version.ts'
 
+const STATUS_HELP = `
+Exit codes: 0 ready; 1 failed, degraded, stopped, or the host agent has ended; 2 still starting or nothing on record.
+
+--wait looks at the startup that is on record now. Use it after
+    systemctl start --no-block comfy-machine
+A record whose agent has ended belongs to an earlier start: it is given 3 seconds to be replaced by a new one.
+--wait ends with 0 when the machine is ready, 1 when the startup failed or stopped, 2 when --timeout has passed.`
+
 const EXIT_FAILED = 1
 const EXIT_USAGE = 64
 const EXIT_CONFIG = 78
@@ -56,6 +64,7 @@ function commands(onExit: (code: number) => void): Command {
     .option('--wait', 'return when the machine is ready (0) or has failed (1)', false)
     .option('--timeout <seconds>', 'with --wait: give up after this time (2)', seconds)
     .option('--json', 'print the document of GET /status', false)
+    .addHelpText('after', STATUS_HELP)
     .action(async (options: { watch: boolean; wait: boolean; json: boolean; timeout?: number }) => {
       const { statusCommand } = await import('./commands/status.ts')
       const { timeout, ...others } = options

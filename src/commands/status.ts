@@ -26,14 +26,6 @@ export interface StatusPorts {
   readonly signal?: AbortSignal
 }
 
-/** The part of `comfy-machine status --help` about waiting. */
-export const STATUS_HELP = `Exit codes: 0 ready; 1 failed, degraded, stopped, or the host agent has ended; 2 still starting or nothing on record.
-
---wait looks at the startup that is on record now. Use it after
-    systemctl start --no-block comfy-machine
-A record whose agent has ended belongs to an earlier start: it is given 3 seconds to be replaced by a new one.
---wait ends with 0 when the machine is ready, 1 when the startup failed or stopped, 2 when --timeout has passed.`
-
 /** How long a record whose agent has ended may still be replaced by a new startup. */
 const REPLACED_WITHIN_US = 3_000_000
 const TICK_MS = 1_000
