@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { type Action, execute } from './apply/actions.ts'
-import { diffFiles, diffLeftovers, isManagedUnit, STARTED_UNITS, UNIT_DIRECTORY } from './apply/diff.ts'
+import { clearUnits } from './apply/clear-units.ts'
+import { diffFiles, isManagedUnit, UNIT_DIRECTORY } from './apply/diff.ts'
 import { instanceDirectoryActions } from './apply/directories.ts'
 import { hostExecutors } from './apply/executors.ts'
 import { filesOf } from './apply/files.ts'
@@ -55,7 +56,8 @@ export async function generateUnits(
       const plan = planMachine(config, mapping.mapping, choice.gpus, { traceId, version })
       const units = renderUnits(plan, templates)
       recorder.replace(withPlan(recorder.machine, plan, wantedUnits(plan)))
-      await clearLeftovers(host, manager)
+      // With nothing of an earlier start running the trace holds the whole start.
+      await clearUnits(host.files, manager)
       const actions = [
         ...instanceDirectoryActions(plan),
         ...diffFiles(await presentFiles(host, plan), filesOf(plan, units, config.secrets)),
@@ -81,12 +83,6 @@ async function detectHardware(
     'gpu.count': choice.gpus.length,
   }
   return { ...choice, attributes: { ...attributes, 'gpu.trail': choice.trail.join('\n') } }
-}
-
-// A start begins with nothing of an earlier start running: only so its trace holds the whole start.
-async function clearLeftovers(host: MachineHost, manager: Manager): Promise<void> {
-  const executors = hostExecutors(host.files, manager)
-  await Promise.all(diffLeftovers(await manager.list(STARTED_UNITS)).map((action) => execute(executors, action)))
 }
 
 async function presentFiles(host: MachineHost, plan: MachinePlan): Promise<ReadonlyMap<string, string>> {

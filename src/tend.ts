@@ -1,4 +1,7 @@
+import { clearUnits } from './apply/clear-units.ts'
 import type { Recorder } from './emit/recorder.ts'
+import { messageOf } from './errors.ts'
+import type { Manager } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
 import { enterPhase } from './observe/fold-step.ts'
 import type { Machine } from './observe/machine.ts'
@@ -18,11 +21,16 @@ export async function tendMachine(host: MachineHost, recorder: Recorder): Promis
   stopWatching()
 }
 
-/** Marks the machine as stopped and says so to whoever listens. */
-export async function endMachine(host: MachineHost, recorder: Recorder): Promise<void> {
+/** Marks the machine as stopped, says so to whoever listens and stops its units; the health server stays and says so too. */
+export async function endMachine(host: MachineHost, recorder: Recorder, manager: Manager): Promise<void> {
   host.notify.stopping()
   recorder.fold((machine) => enterPhase(machine, 'stopped', host.clock.nowUs()))
   await host.tellHub('shutdown')
+  await recorder.flush()
+  // While the host shuts down systemd stops the units itself and may refuse or leave the bus.
+  await clearUnits(host.files, manager).catch((error: unknown) =>
+    recorder.warn(`not every unit could be stopped: ${messageOf(error)}`),
+  )
   await recorder.flush()
 }
 

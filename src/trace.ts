@@ -65,8 +65,10 @@ export async function deliverTrace(host: MachineHost, recorder: Recorder, manage
     await manager.startAndWait(TELEMETRY)
     await manager.startAndWait(TELEMETRY)
   }
+  const delivered = new AbortController()
   await Promise.race([
     deliver().catch((error: unknown) => recorder.warn(`the trace is not delivered yet: ${messageOf(error)}`)),
-    host.clock.sleep(LAST_DELIVERY_MS, host.signal),
+    host.clock.sleep(LAST_DELIVERY_MS, AbortSignal.any([host.signal, delivered.signal])),
   ])
+  delivered.abort()
 }

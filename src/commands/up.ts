@@ -104,13 +104,13 @@ async function openController(signal: AbortSignal): Promise<Controller> {
 
 async function start(controller: Controller): Promise<void> {
   const { host, recorder } = controller
-  const { follower } = await startMachine(host, recorder, (config) =>
+  const { follower, manager } = await startMachine(host, recorder, (config) =>
     openHub(controller, config.secrets.get('HUB_REDIS_URL')),
   )
   await becomeReady(controller)
   await tendMachine(host, recorder)
   follower.stop()
-  await endMachine(host, recorder)
+  await endMachine(host, recorder, manager)
 }
 
 async function resume(controller: Controller, { plan, machine }: Unfinished): Promise<void> {
@@ -128,7 +128,7 @@ async function resume(controller: Controller, { plan, machine }: Unfinished): Pr
   } else host.notify.ready()
   await tendMachine(host, recorder)
   follower.stop()
-  await endMachine(host, recorder)
+  await endMachine(host, recorder, manager)
 }
 
 async function becomeReady({ host, recorder }: Controller): Promise<void> {
@@ -156,7 +156,7 @@ async function giveUp(controller: Controller, thrown: unknown): Promise<number> 
   recorder.endTrace(nowUs)
   if (manager !== undefined) await deliverTrace(host, recorder, manager)
   await recorder.flush()
-  if (stopped) await host.tellHub('shutdown')
+  if (stopped && manager !== undefined) await endMachine(host, recorder, manager)
   return stopped ? 0 : exitCodeOf(recorder.machine.state)
 }
 
