@@ -48,7 +48,7 @@ export async function startMachine(
   const self = await describeSelf(manager.manager)
   await recordHostStart(manager.manager, self, recorder, host.isFirstStart) // 1
   recordEntrypoint(self, recorder) // 2
-  const config = await recorder.step(3, () => loadEnvironment(host), describeConfig)
+  const config = await recorder.step(3, () => loadEnvironment(host, recorder), describeConfig)
   await recorder.step(
     4,
     () => setUpDirectories(host, config.config, manager.manager),
@@ -117,13 +117,19 @@ async function recordHostStart(
 }
 
 function recordEntrypoint(self: UnitSnapshot, recorder: Recorder): void {
-  const end = { startUs: self.inactiveExitUs, endUs: self.execMainStartUs, state: 'done' as const, unit: self }
+  // systemd notes the process a moment before the unit's change, because it forks first.
+  const times = [self.inactiveExitUs, self.execMainStartUs]
+  const end = { startUs: Math.min(...times), endUs: Math.max(...times), state: 'done' as const, unit: self }
   recorder.fold((machine) => endStep(machine, 2, end))
 }
 
-async function loadEnvironment(host: MachineHost): Promise<LoadedConfig & { readonly config: MachineConfig }> {
+async function loadEnvironment(
+  host: MachineHost,
+  recorder: Recorder,
+): Promise<LoadedConfig & { readonly config: MachineConfig }> {
   const { sources, problems } = await host.readConfig()
   const loaded = loadConfig(sources, await host.readIdentity())
+  if (loaded.config !== undefined) recorder.name(loaded.config)
   const error = errorOfProblems([...problems, ...loaded.problems])
   if (error !== undefined || loaded.config === undefined)
     throw error ?? new MachineError('CM0001', 'the configuration is empty')

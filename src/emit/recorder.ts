@@ -2,6 +2,7 @@ import { messageOf, toMachineError } from '../errors.ts'
 import type { Clock, Files, Journal, Notify } from '../host/ports.ts'
 import { addEvidence, beginStep, endStep, type Folded, failAttempt, failStep } from '../observe/fold-step.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
+import type { MachineState } from '../observe/state.ts'
 import type { Attributes } from '../report.ts'
 import { STEPS, stepOf } from '../steps.ts'
 import { journalLine, warningLine } from './journal-lines.ts'
@@ -36,13 +37,17 @@ export class Recorder {
   #dirty = false
   readonly #host: RecorderHost
   readonly #reported = new WeakSet<Error>()
+  // Not in the trace yet, because its directory is known only after step 4; not in the journal yet, because the machine has no name.
   readonly #held: Happening[] = []
+  readonly #unsaid: Happening[] = []
+  #isNamed: boolean
   readonly #listeners = new Set<() => void>()
   #onSpans: () => void = () => undefined
 
   constructor(host: RecorderHost, machine: Machine) {
     this.#host = host
     this.#machine = machine
+    this.#isNamed = machine.state.workersConfig !== ''
     this.#changed()
   }
 
@@ -96,11 +101,19 @@ export class Recorder {
     const { machine, happenings } = apply(this.#machine)
     this.replace(machine)
     for (const happening of happenings) {
-      const line = journalLine(this.#machine, happening)
-      if (line !== undefined) this.#host.journal.write(line)
+      this.#unsaid.push(happening)
       if (this.#outbox === undefined) this.#held.push(happening)
       else this.#keep(happening)
     }
+    if (this.#isNamed || happenings.some(({ kind }) => kind !== 'step-ended')) this.#say()
+  }
+
+  /** Takes the names that the configuration gives the machine. What was done before is told with them. */
+  name(names: Pick<MachineState, 'machineId' | 'gpuMode' | 'workersConfig'>): void {
+    const { machineId, gpuMode, workersConfig } = names
+    this.replace({ ...this.#machine, state: { ...this.#machine.state, machineId, gpuMode, workersConfig } })
+    this.#isNamed = true
+    this.#say()
   }
 
   /** Takes a changed machine of which nothing is to be told. */
@@ -150,6 +163,13 @@ export class Recorder {
   /** Resolves when everything told so far is on disk. */
   async flush(): Promise<void> {
     await this.#writing
+  }
+
+  #say(): void {
+    for (const happening of this.#unsaid.splice(0)) {
+      const line = journalLine(this.#machine, happening)
+      if (line !== undefined) this.#host.journal.write(line)
+    }
   }
 
   #context(): TraceContext {

@@ -133,7 +133,7 @@ function instanceSpan(
     attributes: {
       ...stepAttributes(machine, step),
       ...gpuAttributes(machine, instance.gpu),
-      ...unitAttributes(instance.unit, unit?.invocationId ?? '', unit?.result ?? ''),
+      ...unitAttributes(instance.unit, invocation ?? '', unit?.result ?? ''),
       'step.state': instance.state,
     },
     events: failures.map((failing) => failureEvent(failing, instance.startUs ?? failing.atUs)),
@@ -190,7 +190,9 @@ function stepAttributes(machine: Machine, step: StepState): Attributes {
   return { ...machineAttributes(machine), ...own, ...(legacyEvent === undefined ? {} : { legacy_event: legacyEvent }) }
 }
 
+// A start job that was only queued (step 13) has no invocation yet, and so no result.
 const unitAttributes = (name: string, invocationId: string, result: string): Attributes => {
+  if (invocationId === '') return { 'systemd.unit': name }
   return { 'systemd.unit': name, 'systemd.invocation_id': invocationId, 'systemd.result': result }
 }
 
