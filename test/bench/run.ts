@@ -1,0 +1,31 @@
+import { parseArgs } from 'node:util'
+import { benchCommands } from './commands.ts'
+import { type Finding, findingsTable } from './figures.ts'
+import type { BenchOptions } from './machine.ts'
+import { benchResident } from './resident.ts'
+import { benchStart } from './start.ts'
+
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Finding[]>>> = {
+  commands: benchCommands,
+  resident: benchResident,
+  start: benchStart,
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, gpus: { type: 'string', default: '1,8,56' } },
+})
+const unknown = positionals.find((name) => !Object.hasOwn(BENCHES, name))
+if (unknown !== undefined) {
+  process.stderr.write(
+    `bench: there is no "${unknown}"; npm run bench -- [${Object.keys(BENCHES).join('|')}]… [--quick] [--gpus 1,8,56]\n`,
+  )
+  process.exit(2)
+}
+const options: BenchOptions = { quick: values.quick, gpus: values.gpus.split(',').map(Number) }
+const findings: Finding[] = []
+for (const [name, bench] of Object.entries(BENCHES)) {
+  if (positionals.length === 0 || positionals.includes(name)) findings.push(...(await bench(options)))
+}
+process.stdout.write(findingsTable(findings))
+process.exit(0)
