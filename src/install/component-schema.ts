@@ -41,10 +41,13 @@ const defaultsSchema = z.array(nodeSchema)
 const workflowsSchema = z.array(z.object({ workflow_name: z.string(), ...dependencies }))
 const collectionsSchema = z.array(z.object({ collection_id: z.union([z.string(), z.number()]), ...dependencies }))
 
-/** A custom node, a model and an answer as the component API tells of them. */
+/** A custom node as the component API tells of it. */
 export type ApiNode = z.infer<typeof nodeSchema>
+/** A model as the component API tells of it. */
 export type ApiModel = z.infer<typeof modelSchema>
+/** What one workflow depends on. */
 export type ApiWorkflow = z.infer<typeof workflowsSchema>[number]
+/** What one collection depends on. */
 export type ApiCollection = z.infer<typeof collectionsSchema>[number]
 
 /** Answer of `GET /custom-nodes/defaults`. Throws CM1604 with the path that does not fit. */
