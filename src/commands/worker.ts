@@ -10,7 +10,7 @@ import { secondStopSignal } from '../host/signals.ts'
 import { openUnitHost, type UnitHost } from '../host/unit-process.ts'
 import type { MachinePlan, PlannedWorker } from '../plan/plan.ts'
 import { serve } from '../worker/serve.ts'
-import { WORKER_STATUS_FILE, type WorkerStatus } from '../worker/status.ts'
+import { toWorkerStatus, WORKER_STATUS_FILE, type WorkerStatus } from '../worker/status.ts'
 import { readPlan } from './read-plan.ts'
 import { reportUnitFailure } from './unit-failure.ts'
 
@@ -52,7 +52,16 @@ async function work(host: UnitHost, plan: MachinePlan, gpu: string, hurry: Abort
     const redis = await both(connectRedis(redisUrl, REDIS_MS), awaitComfyUI(planned, comfyui, socket, clock))
     const source = await openJobSource(redis, planned.id, planned.queues, warn)
     host.report.write({ kind: 'fact', attributes: evidenceOf(planned) })
-    const keepStatus = (status: WorkerStatus): void => keep(host, status)
+    const keepStatus = (status: WorkerStatus): void => void keep(host, status)
+    // Kept before READY=1: the hub is told of a connected worker as soon as the unit is active.
+    const connected = {
+      hasRedis: true,
+      hasComfyUI: true,
+      jobId: null,
+      lastActivityUs: clock.nowUs(),
+      isDraining: false,
+    }
+    await keep(host, toWorkerStatus(connected))
     const clientId = planned.id
     const { queues } = planned
     await serve({ comfyui, socket, clock, journal, clientId, source, notify, queues, keepStatus, stop: signal, hurry })
@@ -96,10 +105,10 @@ function evidenceOf(planned: PlannedWorker) {
   return { 'worker.id': planned.id, 'worker.queues': planned.queues.join(','), 'comfyui.url': planned.comfyuiUrl }
 }
 
-function keep({ env, files, journal }: UnitHost, status: WorkerStatus): void {
+async function keep({ env, files, journal }: UnitHost, status: WorkerStatus): Promise<void> {
   const directory = env['RUNTIME_DIRECTORY']?.split(':')[0]
   if (directory === undefined || directory === '') return
-  files.writeText(join(directory, WORKER_STATUS_FILE), `${JSON.stringify(status)}\n`).catch((error: unknown) => {
+  await files.writeText(join(directory, WORKER_STATUS_FILE), `${JSON.stringify(status)}\n`).catch((error: unknown) => {
     journal.write({ message: `the status could not be kept: ${messageOf(error)}`, priority: 'warning' })
   })
 }
