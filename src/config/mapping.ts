@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseJson } from './parse-json.ts'
 import { type Problem, problemOf, type Warning, warningOf } from './problem.ts'
 

@@ -1,13 +1,12 @@
-import si from 'systeminformation'
+import { availableParallelism, cpus, totalmem } from 'node:os'
 import type { HostFacts } from './ports.ts'
 
-/** Hardware as systeminformation sees it. Display adapters are only looked for when `withGraphics`. */
+/** CPU and memory of this host, and, when `withGraphics`, the display adapters that systeminformation finds. */
 export async function inspectHost(withGraphics: boolean): Promise<HostFacts> {
-  const [cpu, memory, graphics] = await Promise.all([si.cpu(), si.mem(), withGraphics ? si.graphics() : undefined])
   return {
-    cpuModel: `${cpu.manufacturer} ${cpu.brand}`.trim(),
-    cpuCores: cpu.cores,
-    memoryMiB: Math.round(memory.total / 2 ** 20),
-    graphics: (graphics?.controllers ?? []).map((adapter) => `${adapter.vendor} ${adapter.model}`.trim()),
+    cpuModel: cpus()[0]?.model.trim() ?? '',
+    cpuCores: availableParallelism(),
+    memoryMiB: Math.round(totalmem() / 2 ** 20),
+    graphics: withGraphics ? await (await import('./graphics.ts')).listDisplayAdapters() : [],
   }
 }
