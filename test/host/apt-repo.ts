@@ -69,14 +69,19 @@ async function copyKey(from: string, to: string): Promise<void> {
 
 /** Serves a repository on the host's loopback and tells apt about it, as the product's README tells a user to. */
 export async function addRepository(host: Host, repository: string): Promise<void> {
-  await host.must(['rm', '-rf', repositoryFolder])
-  for (const part of ['dists', 'pool']) await host.copyIn(path.join(repository, part), `${repositoryFolder}/${part}`)
+  await serveRepository(host, repository)
   await host.write('/etc/apt/keyrings/comfy-machine.asc', await readFile(path.join(repository, 'comfy-machine.asc')))
-  await host.write(`${repositoryFolder}/comfy-machine.asc`, await readFile(path.join(repository, 'comfy-machine.asc')))
   await host.write(
     sourcesFile,
     `Types: deb\nURIs: ${repositoryUrl}\nSuites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/comfy-machine.asc\n`,
   )
+}
+
+/** Serves a repository on the host's loopback at `repositoryUrl`; apt is not told. */
+export async function serveRepository(host: Host, repository: string): Promise<void> {
+  await host.must(['rm', '-rf', repositoryFolder])
+  for (const part of ['dists', 'pool']) await host.copyIn(path.join(repository, part), `${repositoryFolder}/${part}`)
+  await host.write(`${repositoryFolder}/comfy-machine.asc`, await readFile(path.join(repository, 'comfy-machine.asc')))
   await host.write(
     '/etc/systemd/system/test-apt.service',
     `[Service]\nType=exec\nExecStart=/usr/bin/python3 -m http.server 7080 --bind 127.0.0.1 --directory ${repositoryFolder}\nStandardError=null\n`,

@@ -45,17 +45,39 @@ export async function installedLayer(): Promise<string> {
     } finally {
       await host.stop()
     }
-    // What belongs to one host and not to the next.
-    await must([
-      'sh',
-      '-ec',
-      'cd "$1"; rm -rf var/log/journal/* var/lib/systemd/random-seed tmp/* var/tmp/*; : > etc/machine-id',
-      'sh',
-      folder,
-    ])
+    await forgetIdentity(folder)
   })
   await prune()
   return layer
+}
+
+/** A layer in which the fixtures and redis-server are enabled and the package is not installed; made once per state of the fixtures. */
+export async function fixturesLayer(): Promise<string> {
+  await setUp()
+  const key = shortHash(await fixturesHash(), await readFile(path.join(import.meta.dirname, 'setup.ts')))
+  return await cached(`fixtures/${key}`, async (folder) => {
+    const host = await bootHost({ name: 'fixtures' })
+    try {
+      await host.must('systemctl enable redis-server.service')
+      await addFixtures(host)
+      await host.must('journalctl --sync; sync')
+      await host.saveChanges(folder)
+    } finally {
+      await host.stop()
+    }
+    await forgetIdentity(folder)
+  })
+}
+
+/** Removes from a layer what belongs to one host and not to the next. */
+async function forgetIdentity(folder: string): Promise<void> {
+  await must([
+    'sh',
+    '-ec',
+    'cd "$1"; rm -rf var/log/journal/* var/lib/systemd/random-seed tmp/* var/tmp/*; : > etc/machine-id',
+    'sh',
+    folder,
+  ])
 }
 
 /** Boots a host in which the package is installed and the fixtures run. */
@@ -91,8 +113,9 @@ async function fixturesHash(): Promise<string> {
 /** Removes packages, repositories and layers that no run has used for two days. */
 async function prune(): Promise<void> {
   const limit = Date.now() - 2 * 24 * 3600 * 1000
-  for (const kind of ['deb', 'repository', 'installed']) {
+  for (const kind of ['deb', 'repository', 'installed', 'fixtures']) {
     const folder = path.join(cacheRoot, kind)
+    if (!existsSync(folder)) continue
     for (const name of await readdir(folder)) {
       const entry = path.join(folder, name)
       if ((await stat(entry)).mtimeMs < limit) await rm(entry, { recursive: true, force: true })
