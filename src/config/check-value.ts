@@ -67,6 +67,7 @@ function integerProblems(value: string, least: number, most: number): readonly s
 function pathProblems(value: string): readonly string[] {
   if (!isAbsolute(value)) return [`${JSON.stringify(value)} is not an absolute path`]
   if (value.split('/').includes('..')) return ['it contains ..']
+  if (/["'\\\p{Cc}]/u.test(value)) return ['it contains a quotation mark, a backslash or a control character']
   return /^\/+$/.test(value) ? ['it is the root of the file system'] : []
 }
 

@@ -85,8 +85,8 @@ function originOfWorkers(config: MachineConfig): { readonly file: string; readon
 function unknownType(type: string, mapping: ServiceMapping, config: MachineConfig): Problem {
   const known = Object.keys(mapping.workers)
   const meant = nearest(type, known)
-  const question = meant === undefined ? '' : `did you mean ${meant}? `
-  const message = `the worker type ${type} is not known: ${question}Known are ${known.join(', ')}`
+  const answer = meant === undefined ? 'known are' : `did you mean ${meant}? Known are`
+  const message = `the worker type ${type} is not known: ${answer} ${known.join(', ')}`
   return problemOf('CM0803', message, { origin: originOfWorkers(config), variable: 'WORKERS' })
 }
 

@@ -17,10 +17,14 @@ export function escapeValue(value: unknown): string {
   return text.replaceAll('%', '%%')
 }
 
+/** One word of a list that systemd splits at blanks (paths, arguments), quoted where needed (systemd.syntax(7)). */
+export function quoteWord(text: string): string {
+  return /^[A-Za-z0-9_@%+=:,./$-]+$/.test(text) ? text : quote(text)
+}
+
 /** One argument of an Exec line, quoted where needed; `$` is doubled so that nothing is expanded (systemd.service(5)). */
 export function quoteArgument(argument: string): string {
-  const dollars = argument.replaceAll('$', '$$$$')
-  return /^[A-Za-z0-9_@%+=:,./$-]+$/.test(dollars) ? dollars : quote(dollars)
+  return quoteWord(argument.replaceAll('$', '$$$$'))
 }
 
 /** An Exec line from an argument vector. */
@@ -30,8 +34,7 @@ export function execLine(argv: readonly string[]): string {
 
 /** One `NAME=value` of Environment= or LogExtraFields=, quoted where needed (systemd.exec(5)). */
 export function assignment(name: string, value: string): string {
-  const text = `${name}=${value}`
-  return /^[A-Za-z0-9_@%+=:,./$-]+$/.test(text) ? text : quote(text)
+  return quoteWord(`${name}=${value}`)
 }
 
 function quote(text: string): string {

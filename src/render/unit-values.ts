@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { MachinePlan, PlannedGpu, PlannedInstance, PlannedWorker } from '../plan/plan.ts'
-import { assignment, execLine } from './escape.ts'
+import { assignment, execLine, quoteWord } from './escape.ts'
 
 /** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
 export interface UnitToRender {
@@ -75,7 +75,7 @@ function healthUnits(plan: MachinePlan): readonly UnitToRender[] {
 }
 
 function writablePaths(plan: MachinePlan): readonly string[] {
-  return [...new Set([plan.paths.workspace, plan.paths.models, plan.paths.cache])]
+  return [...new Set([plan.paths.workspace, plan.paths.models, plan.paths.cache])].map(quoteWord)
 }
 
 function installers(plan: MachinePlan): readonly UnitToRender[] {
@@ -106,7 +106,7 @@ function telemetryUnit(plan: MachinePlan): UnitToRender {
       logFields: logFields(plan),
       credentials: plan.secretNames.filter(isTelemetryName),
       secrets: secretsDirectory(plan),
-      outbox: telemetryDirectory(plan),
+      outbox: quoteWord(telemetryDirectory(plan)),
     },
   }
 }

@@ -15,7 +15,7 @@ export function verifyUnit(text: string): readonly string[] {
       section = heading
       continue
     }
-    const [, key, value] = /^([A-Z][A-Za-z]*)=(.*)$/.exec(line) ?? []
+    const [, key, value] = /^([A-Z][A-Za-z]*)=(.*)$/s.exec(line) ?? []
     if (key === undefined || value === undefined) problems.push(`${at}: not a directive: ${line}`)
     else if (section === undefined) problems.push(`${at}: ${key}= stands outside a section`)
     else if (value === '' && !MAY_BE_EMPTY.has(key)) problems.push(`${at}: ${key}= has no value`)
