@@ -4,7 +4,7 @@ import { openJournal } from '../host/journal.ts'
 import type { ComfyUI } from '../host/ports.ts'
 import { openUnitHost, type UnitHost } from '../host/unit-process.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import { awaitStart, parseCpuMs } from '../worker/await-start.ts'
+import { awaitStart, ComfyUIEnded, isRunning, parseCpuMs } from '../worker/await-start.ts'
 import { toEvidence } from '../worker/evidence.ts'
 import { describeFailures, findMissing, parseImports, splitByWanted, wantedNodes } from '../worker/imports.ts'
 import { readPlan } from './read-plan.ts'
@@ -26,6 +26,7 @@ export async function probeCommand(gpu: string): Promise<number> {
     await probe(host, plan, gpu)
     return 0
   } catch (error) {
+    if (error instanceof ComfyUIEnded) return 1
     return reportUnitFailure(host, error)
   }
 }
@@ -42,7 +43,8 @@ async function probe(host: UnitHost, plan: MachinePlan, gpu: string): Promise<vo
       {
         comfyui,
         clock: host.clock,
-        cpuMs: () => readCpuMs(host, pid),
+        cpuMs: async () => toCpuMs(await readStat(host, pid)),
+        isAlive: async () => pid === '' || isRunning(await readStat(host, pid)),
         onWaiting: () => host.notify.extend(EXTEND_MS),
         stop: host.signal,
       },
@@ -83,11 +85,11 @@ async function checkImports(host: UnitHost, plan: MachinePlan, comfyui: ComfyUI)
   if (missing.length > 0) throw new MachineError('CM1902', describeFailures(missing))
 }
 
-async function readCpuMs(host: UnitHost, pid: string): Promise<number | undefined> {
-  if (!/^[1-9][0-9]*$/.test(pid)) return undefined
-  const stat = await host.files.readText(`/proc/${pid}/stat`)
-  return stat === undefined ? undefined : parseCpuMs(stat)
+async function readStat(host: UnitHost, pid: string): Promise<string | undefined> {
+  return /^[1-9][0-9]*$/.test(pid) ? host.files.readText(`/proc/${pid}/stat`) : undefined
 }
+
+const toCpuMs = (stat: string | undefined): number | undefined => (stat === undefined ? undefined : parseCpuMs(stat))
 
 /** An address to connect to for an address to listen on. */
 function reachable(listen: string): string {

@@ -15,13 +15,18 @@ export interface StartPorts {
   readonly clock: Clock
   /** CPU time that ComfyUI's process has used, ms; undefined when it is not known. */
   readonly cpuMs: () => Promise<number | undefined>
+  /** Whether ComfyUI's process is still there. */
+  readonly isAlive: () => Promise<boolean>
   /** Called about once a second while ComfyUI lives but does not answer. */
   readonly onWaiting: () => void
   readonly stop: AbortSignal
 }
 
+/** ComfyUI ended before it answered; how it ended, systemd tells. */
+export class ComfyUIEnded extends Error {}
+
 /**
- * Asks ComfyUI until it answers; the answer of `/system_stats`, or undefined when `stop` aborted.
+ * Asks ComfyUI until it answers; the answer of `/system_stats`, or undefined when `stop` aborted. Throws ComfyUIEnded.
  * Throws CM1901 after `limitMs` without a sign of life, that is an answer or CPU time used, or four times that in all.
  */
 export async function awaitStart(ports: StartPorts, limitMs: number): Promise<unknown> {
@@ -38,6 +43,7 @@ export async function awaitStart(ports: StartPorts, limitMs: number): Promise<un
     )
     if (stop.aborted) return undefined
     if (typeof answer !== 'string') return answer.stats
+    if (!(await ports.isAlive())) throw new ComfyUIEnded(answer)
     if (clock.nowUs() - lookedUs >= SIGN_EVERY_MS * 1000) {
       lookedUs = clock.nowUs()
       const nowMs = await cpuMs()
@@ -54,6 +60,11 @@ export async function awaitStart(ports: StartPorts, limitMs: number): Promise<un
     await clock.sleep(Math.min(pauseMs, Math.max(1, limitMs - silentMs)), stop)
     pauseMs = Math.min(pauseMs * 1.5, LAST_PAUSE_MS)
   }
+}
+
+/** Whether a process of this `/proc/PID/stat` runs; one that is gone has none, one that has ended is a zombie. */
+export function isRunning(stat: string | undefined): boolean {
+  return stat !== undefined && !/^[ZX] /.test(stat.slice(stat.lastIndexOf(')') + 2))
 }
 
 /** CPU time of a process and the children it has waited for, from its `/proc/PID/stat` (proc_pid_stat(5)), ms. */

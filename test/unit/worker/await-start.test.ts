@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { awaitStart, parseCpuMs, type StartPorts } from '../../../src/worker/await-start.ts'
+import { awaitStart, ComfyUIEnded, isRunning, parseCpuMs, type StartPorts } from '../../../src/worker/await-start.ts'
 import { toEvidence } from '../../../src/worker/evidence.ts'
 import { fakeClock } from './fakes.ts'
 
@@ -7,6 +7,7 @@ function ports(overrides: Partial<StartPorts>): StartPorts & { readonly clock: R
   return {
     comfyui: { systemStats: () => Promise.reject(new Error('connect ECONNREFUSED')) },
     cpuMs: async () => 0,
+    isAlive: async () => true,
     onWaiting: () => undefined,
     stop: new AbortController().signal,
     ...overrides,
@@ -79,4 +80,20 @@ describe('evidence', () => {
     })
     expect(toEvidence({}, 'u')).toEqual({ 'comfyui.url': 'u' })
   })
+})
+
+test('a ComfyUI that has ended is not waited for', async () => {
+  const ended = ports({
+    comfyui: { systemStats: () => Promise.reject(new Error('refused')) },
+    isAlive: async () => false,
+  })
+  await expect(awaitStart(ended, 60_000)).rejects.toBeInstanceOf(ComfyUIEnded)
+})
+
+test.each([
+  [undefined, false],
+  ['12 (python (x)) S 1 2', true],
+  ['12 (python) Z 1 2', false],
+])('a process of %j runs: %j', (stat, runs) => {
+  expect(isRunning(stat)).toBe(runs)
 })
