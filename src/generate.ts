@@ -58,11 +58,9 @@ export async function generateUnits(
       recorder.replace(withPlan(recorder.machine, plan, wantedUnits(plan)))
       // With nothing of an earlier start running the trace holds the whole start.
       await clearUnits(host.files, manager)
-      const actions = [
-        ...instanceDirectoryActions(plan),
-        ...diffFiles(await presentFiles(host, plan), filesOf(plan, units, config.secrets)),
-      ]
-      for (const action of actions) await write(host, manager, action)
+      const files = diffFiles(await presentFiles(host, plan), filesOf(plan, units, config.secrets))
+      await Promise.all(instanceDirectoryActions(plan).map((action) => write(host, manager, action)))
+      await Promise.all(files.map((action) => write(host, manager, action)))
       return plan
     },
     (plan) => ({ attributes: { 'units.count': wantedUnits(plan).length } }),
@@ -88,11 +86,12 @@ async function detectHardware(
 async function presentFiles(host: MachineHost, plan: MachinePlan): Promise<ReadonlyMap<string, string>> {
   const present = new Map<string, string>()
   const add = async (directory: string, isOurs: (name: string) => boolean): Promise<void> => {
-    for (const name of await host.files.list(directory)) {
-      const file = path.join(directory, name)
-      const text = isOurs(name) ? await host.files.readText(file) : undefined
+    const names = (await host.files.list(directory)).filter(isOurs)
+    const read = async (file: string): Promise<void> => {
+      const text = await host.files.readText(file)
       if (text !== undefined) present.set(file, text)
     }
+    await Promise.all(names.map((name) => read(path.join(directory, name))))
   }
   await add(UNIT_DIRECTORY, isManagedUnit)
   await add(path.join(plan.paths.run, 'secrets'), () => true)

@@ -9,6 +9,7 @@ import { journalLine, warningLine } from './journal-lines.ts'
 import type { Outbox } from './outbox.ts'
 import { incidentSpan, startupSpan, stepSpans, type TraceContext } from './spans.ts'
 
+const STATE_INTERVAL_MS = 15
 const CONTROLLER_UNIT = 'comfy-machine.service'
 
 /** Where the recorder writes. */
@@ -35,6 +36,8 @@ export class Recorder {
   #resource: Attributes = {}
   #writing: Promise<void> = Promise.resolve()
   #dirty = false
+  #writtenMs = Number.NEGATIVE_INFINITY
+  #timer: NodeJS.Timeout | undefined
   readonly #host: RecorderHost
   readonly #reported = new WeakSet<Error>()
   // Not in the trace yet, because its directory is known only after step 4; not in the journal yet, because the machine has no name.
@@ -162,6 +165,7 @@ export class Recorder {
 
   /** Resolves when everything told so far is on disk. */
   async flush(): Promise<void> {
+    if (this.#timer !== undefined) this.#enqueueState()
     await this.#writing
   }
 
@@ -189,16 +193,29 @@ export class Recorder {
     this.#onSpans()
   }
 
-  // One write at a time; changes that come while one is under way are written together by the next.
+  // The first change is written at once; those that follow within STATE_INTERVAL_MS are written together.
   #changed(): void {
     for (const listener of this.#listeners) listener()
     if (this.#dirty) return
     this.#dirty = true
+    const waitMs = this.#writtenMs + STATE_INTERVAL_MS - this.#nowMs()
+    if (waitMs <= 0) this.#enqueueState()
+    else this.#timer = setTimeout(() => this.#enqueueState(), waitMs)
+  }
+
+  #enqueueState(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#enqueue(() => this.#writeState(), 'the state could not be written')
+  }
+
+  #nowMs(): number {
+    return this.#host.clock.nowUs() / 1000
   }
 
   async #writeState(): Promise<void> {
     this.#dirty = false
+    this.#writtenMs = this.#nowMs()
     const state = { ...this.#machine.state, updatedUs: this.#host.clock.nowUs() }
     this.#host.notify.status(statusText(this.#machine))
     await this.#host.files.writeText(this.#host.stateFile, `${JSON.stringify(state)}\n`, { mode: 0o644 })

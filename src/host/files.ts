@@ -111,11 +111,18 @@ function toStat(stat: Awaited<ReturnType<typeof fs.lstat>> | undefined): FileSta
   }
 }
 
-async function lookUpUser(user: string): Promise<{ uid: number; gid: number }> {
+const knownUsers = new Map<string, { readonly uid: number; readonly gid: number }>()
+
+async function lookUpUser(user: string): Promise<{ readonly uid: number; readonly gid: number }> {
+  const known = knownUsers.get(user)
+  if (known !== undefined) return known
   const passwd = await fs.readFile('/etc/passwd', 'utf8')
   for (const line of passwd.split('\n')) {
     const [name, , uid, gid] = line.split(':')
-    if (name === user) return { uid: Number(uid), gid: Number(gid) }
+    if (name !== user) continue
+    const found = { uid: Number(uid), gid: Number(gid) }
+    knownUsers.set(user, found)
+    return found
   }
   throw Object.assign(new Error(`there is no user ${user}`), { code: 'ENOENT' })
 }

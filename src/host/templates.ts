@@ -9,13 +9,11 @@ export async function readTemplates(
   program = process.argv[1] ?? '',
 ): Promise<ReadonlyMap<string, string>> {
   const home = path.dirname(realpathSync(program))
-  const templates = new Map<string, string>()
   for (const directory of [path.join(home, 'units/templates'), path.join(home, '../units/templates')]) {
-    for (const file of await files.list(directory)) {
-      const text = file.endsWith('.ejs') ? await files.readText(path.join(directory, file)) : undefined
-      if (text !== undefined) templates.set(file.slice(0, -'.ejs'.length), text)
-    }
-    if (templates.size > 0) return templates
+    const names = (await files.list(directory)).filter((file) => file.endsWith('.ejs'))
+    const texts = await Promise.all(names.map((file) => files.readText(path.join(directory, file))))
+    if (names.length > 0)
+      return new Map(names.map((file, index) => [file.slice(0, -'.ejs'.length), texts[index] ?? '']))
   }
   throw new MachineError('CM0701', `there are no unit templates beside ${home}`)
 }
