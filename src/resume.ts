@@ -41,5 +41,6 @@ function isUnfinished(state: MachineState, plan: MachinePlan, identity: Identity
 
 function resumedMachine(state: MachineState, plan: MachinePlan, identity: Identity): Machine {
   const planned = withPlan(newMachine(identity), plan, wantedUnits(plan))
-  return { ...planned, state: { ...state, agentPid: identity.agentPid }, attempts: state.failing }
+  const recordedExits = new Map(state.failing.map(({ unit, atUs }) => [unit, atUs]))
+  return { ...planned, state: { ...state, agentPid: identity.agentPid }, attempts: state.failing, recordedExits }
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.ts'
 import type { Hub } from '../host/ports.ts'
 import type { MachineState } from '../observe/state.ts'
 import { hubChannel, hubMessage, type UpdateType, type WorkerActivity } from './hub-message.ts'
@@ -36,10 +37,14 @@ export class HubPublisher {
     const hub = this.#hub
     if (hub === undefined) return undefined
     const state = this.#sources.state()
-    const activity = await this.#sources.readActivity(state)
-    const healthUrl = `http://${this.#sources.hostName}:${state.healthPort}/health`
-    const message = hubMessage(state, updateType, { healthUrl, nowUs: this.#sources.nowUs(), activity })
-    return hub.publish(hubChannel(state.machineId), JSON.stringify(message))
+    try {
+      const activity = await this.#sources.readActivity(state)
+      const healthUrl = `http://${this.#sources.hostName}:${state.healthPort}/health`
+      const message = hubMessage(state, updateType, { healthUrl, nowUs: this.#sources.nowUs(), activity })
+      return await hub.publish(hubChannel(state.machineId), JSON.stringify(message))
+    } catch (error) {
+      return messageOf(error)
+    }
   }
 
   async stop(): Promise<void> {

@@ -61,7 +61,7 @@ function endedLine(machine: Machine, step: StepState, invocationId: string | und
 function failureLine(machine: Machine, failing: FailingState, startUs: number): JournalEntry {
   const who = failing.gpu === undefined ? failing.stepName : `${failing.stepName} ${failing.gpu}`
   return {
-    message: `step ${failing.step}/${STEPS.length} ${who}: ${failing.code} ${failing.message}. ${failing.hint}`,
+    message: `step ${failing.step}/${STEPS.length} ${who}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`,
     priority: 'err',
     messageId: MESSAGE_IDS.stepFailed,
     fields: {
@@ -84,7 +84,7 @@ function failureLine(machine: Machine, failing: FailingState, startUs: number): 
 function phaseLine(machine: Machine): JournalEntry | undefined {
   const { state } = machine
   const fields = { ...commonFields(machine), COMFY_STATE: state.phase, TRACE_ID: state.traceId }
-  const causes = [...new Set(state.failing.map((failing) => `step ${failing.step} ${failing.code}`))].join(', ')
+  const causes = causesOf(machine)
   switch (state.phase) {
     case 'ready':
       return {
@@ -112,6 +112,14 @@ function phaseLine(machine: Machine): JournalEntry | undefined {
     case 'starting':
       return undefined
   }
+}
+
+function causesOf({ state, outcomes, snapshots }: Machine): string {
+  const failing = [...new Set(state.failing.map(({ step, code }) => `step ${step} ${code}`))]
+  if (failing.length > 0) return failing.join(', ')
+  const isDown = (unit: string): boolean => snapshots.get(unit)?.activeState !== 'active'
+  const down = [...outcomes].filter(([unit, outcome]) => outcome !== 'skipped' && isDown(unit)).map(([unit]) => unit)
+  return down.length === 0 ? 'comfy-machine itself' : `${down.join(', ')} not active`
 }
 
 function commonFields({ state }: Machine): Readonly<Record<string, string>> {

@@ -19,7 +19,8 @@ export interface TraceContext {
 export function stepSpans(machine: Machine, ended: StepEnded, context: TraceContext): readonly SpanRecord[] {
   const { step } = ended
   const own = stepSpan(machine, ended, context)
-  const instances = step.instances.map((instance) => instanceSpan(machine, step, instance, own.spanId, context))
+  const endedInstances = step.instances.filter((instance) => instance.endUs !== undefined)
+  const instances = endedInstances.map((instance) => instanceSpan(machine, step, instance, own.spanId, context))
   const children = ended.children.map((child, index) => childSpan(machine, step, child, index, own.spanId, context))
   return [own, ...instances, ...children]
 }

@@ -12,7 +12,8 @@ export const HEALTH_SOCKET = 'comfy-health.socket'
 
 /** A change of a wanted unit, with the report its process left so far. Snapshots may repeat; what was told is not told again. */
 export function foldUnit(machine: Machine, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {
-  if (!machine.outcomes.has(unit.name)) return { machine: unit.name === HEALTH_SOCKET ? remember(machine, unit) : machine, happenings: [] }
+  if (!machine.outcomes.has(unit.name))
+    return { machine: unit.name === HEALTH_SOCKET ? remember(machine, unit) : machine, happenings: [] }
   let folded: Folded = { machine: remember(machine, unit), happenings: [] }
   const then = (next: (current: Machine) => Folded): void => {
     const { machine: after, happenings } = next(folded.machine)
@@ -24,7 +25,7 @@ export function foldUnit(machine: Machine, unit: UnitSnapshot, report: readonly 
     if (fresh && unit.activeState === 'activating') then((current) => foldRunning(current, shown, unit))
     if (isFailedAttempt(machine, unit)) then((current) => foldAttempt(current, shown, unit, report))
     if (isUp(unit) && fresh) then((current) => foldUp(current, shown, unit, report))
-    if (unit.activeState === 'failed' && unit.inactiveEnterUs >= machine.state.startedUs)
+    if (isGivenUp(unit) && unit.inactiveEnterUs >= machine.state.startedUs)
       then((current) => foldDown(current, shown, unit, report))
     if (isGone(machine, unit)) then((current) => foldGone(current, shown, unit))
   }
@@ -50,17 +51,25 @@ export function foldJobRemoved(machine: Machine, unitName: string, result: strin
   const blocked = withOutcome(machine, unitName, 'blocked')
   const portTaken = unitName === HEALTH_SERVICE && machine.snapshots.get(HEALTH_SOCKET)?.activeState === 'failed'
   // The cause is another step's failure; only one without any visible cause is a failure of its own.
-  if (machine.attempts.length > 0 && !portTaken) return { machine: blocked, happenings: [] }
+  if (machine.state.failing.length > 0 && !portTaken) return { machine: blocked, happenings: [] }
   const [shown] = stepsOfUnit(unitName, 'unit')
   if (shown === undefined) return { machine: blocked, happenings: [] }
   const number = shown.step.number
   const failure = portTaken ? portFailure(machine.state.healthPort) : dependencyFailure(number, unitName, result)
-  const attempt = failAttempt(blocked, number, { unit: unitName, startUs: atUs, atUs, failure })
+  const { gpu } = shown
+  const inInstance =
+    gpu === undefined ? blocked : withInstance(blocked, number, unitName, { state: 'failed', endUs: atUs })
+  const place = { unit: unitName, startUs: atUs, atUs, failure }
+  const attempt = failAttempt(inInstance, number, gpu === undefined ? place : { ...place, gpu })
   const failed = failStep(attempt.machine, number, atUs, atUs, snapshot)
   return { machine: failed.machine, happenings: [...attempt.happenings, ...failed.happenings] }
 }
 
 const isUp = (unit: UnitSnapshot): boolean => unit.activeState === 'active' || unit.activeState === 'reloading'
+
+// A unit that is to be started again passes through failed for a moment (failed-before-auto-restart).
+const isGivenUp = (unit: UnitSnapshot): boolean =>
+  unit.activeState === 'failed' && !unit.subState.includes('auto-restart')
 
 function isFailedAttempt(machine: Machine, unit: UnitSnapshot): boolean {
   if (unit.result === 'success' || unit.result === '' || unit.inactiveExitUs < machine.state.startedUs) return false
@@ -69,11 +78,7 @@ function isFailedAttempt(machine: Machine, unit: UnitSnapshot): boolean {
 }
 
 function isGone(machine: Machine, unit: UnitSnapshot): boolean {
-  return (
-    machine.state.readyUs !== undefined &&
-    unit.activeState === 'inactive' &&
-    machine.outcomes.get(unit.name) === 'active'
-  )
+  return unit.activeState === 'inactive' && machine.outcomes.get(unit.name) === 'active'
 }
 
 function wasSkipped(machine: Machine, unit: UnitSnapshot): boolean {
@@ -84,7 +89,18 @@ function wasSkipped(machine: Machine, unit: UnitSnapshot): boolean {
   )
 }
 
-const endUs = (unit: UnitSnapshot): number => Math.max(unit.execMainExitUs, unit.inactiveEnterUs)
+/**
+ * When an attempt ended: with its main process, where it had one. The unit itself fails later than that when systemd has
+ * waited for a restart that its start limit forbids: no second attempt.
+ */
+const endUs = (unit: UnitSnapshot): number =>
+  unit.execMainExitUs >= unit.inactiveExitUs && unit.result !== 'resources' ? unit.execMainExitUs : unit.inactiveEnterUs
+
+/** When an attempt began. A direct restart does not make a unit inactive, so only its main process has a new begin. */
+const attemptStartUs = (unit: UnitSnapshot): number =>
+  unit.execMainStartUs > unit.inactiveExitUs && unit.execMainStartUs <= endUs(unit)
+    ? unit.execMainStartUs
+    : unit.inactiveExitUs
 
 function foldReportedSteps(machine: Machine, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {
   let current = machine
@@ -100,7 +116,13 @@ function foldReportedSteps(machine: Machine, unit: UnitSnapshot, report: readonl
   return { machine: current, happenings }
 }
 
-function foldRunning(machine: Machine, { step, gpu }: UnitStep, unit: UnitSnapshot): Folded {
+function foldRunning(before: Machine, shown: UnitStep, unit: UnitSnapshot): Folded {
+  // A unit that was active and starts anew is waited for again.
+  const isAwaited = before.state.phase === 'starting' && before.outcomes.get(unit.name) !== 'pending'
+  return showRunning(isAwaited ? withOutcome(before, unit.name, 'pending') : before, shown, unit)
+}
+
+function showRunning(machine: Machine, { step, gpu }: UnitStep, unit: UnitSnapshot): Folded {
   const before = stepState(machine, step.number)
   const detail = unit.statusText === '' ? {} : { detail: unit.statusText }
   if (gpu !== undefined) {
@@ -124,14 +146,16 @@ function foldAttempt(
   return failAttempt({ ...machine, recordedExits }, step.number, {
     unit: unit.name,
     ...(gpu === undefined ? {} : { gpu }),
-    startUs: unit.inactiveExitUs,
+    startUs: attemptStartUs(unit),
     atUs: endUs(unit),
     failure: failureOfUnit(step.number, unit, report),
   })
 }
 
 function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {
-  const wasActive = machine.outcomes.get(unit.name) === 'active'
+  const outcome = machine.outcomes.get(unit.name)
+  const wasDown =
+    outcome === 'failed' || outcome === 'blocked' || machine.state.failing.some((each) => each.unit === unit.name)
   const failing = machine.state.failing.filter((each) => each.unit !== unit.name)
   const evidence = factsOf(report)
   let current = addEvidence(
@@ -151,7 +175,7 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
       ? endStep(current, shown.step.number, { ...end, unit })
       : endInstance(current, shown, unit.name, end, unit)
   const recovered: readonly Happening[] =
-    !wasActive && machine.state.readyUs !== undefined ? [{ kind: 'recovered', unit: unit.name }] : []
+    wasDown && machine.state.readyUs !== undefined ? [{ kind: 'recovered', unit: unit.name }] : []
   return { machine: folded.machine, happenings: [...folded.happenings, ...recovered] }
 }
 
