@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { awaitStart, ComfyUIEnded, isRunning, parseCpuMs, type StartPorts } from '../../../src/worker/await-start.ts'
 import { toEvidence } from '../../../src/worker/evidence.ts'
 import { fakeClock } from './fakes.ts'
