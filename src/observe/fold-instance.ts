@@ -5,6 +5,8 @@ import { type Machine, stepState, type UnitOutcome, withStep } from './machine.t
 import type { InstanceState, StepPhase, UnitState } from './state.ts'
 import type { UnitStep } from './unit-steps.ts'
 
+const byName = new Intl.Collator('en', { numeric: true })
+
 /** How a step ended for one GPU. */
 export interface InstanceEnd {
   readonly state: 'done' | 'skipped'
@@ -66,7 +68,9 @@ export function remember(machine: Machine, unit: UnitSnapshot): Machine {
     statusText: unit.statusText,
     invocationId: unit.invocationId,
   }
-  const others = machine.state.units.filter((each) => each.name !== unit.name)
-  const units = [...others, shown].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
+  const { units: before } = machine.state
+  const units = before.some((each) => each.name === unit.name)
+    ? before.map((each) => (each.name === unit.name ? shown : each))
+    : [...before, shown].sort((a, b) => byName.compare(a.name, b.name))
   return { ...machine, state: { ...machine.state, units }, snapshots: new Map(machine.snapshots).set(unit.name, unit) }
 }
