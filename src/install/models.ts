@@ -160,13 +160,20 @@ async function bring(
     },
   })
   const result = await pending.catch((error: unknown) => {
-    const failure = toMachineError(error, 'CM1801')
+    const failure = naming(model.name, toMachineError(error, 'CM1801'))
     markAttempt(failure, tries)
     throw failure
   })
   work.bytes = result.bytes
   work.resumed = result.resumed
   await index.record(model.path ?? '', destination, result.sha256)
+}
+
+// The downloader knows hosts and files; people look for the model.
+function naming(model: string, failure: MachineError): MachineError {
+  const { code, type, hint, message } = failure
+  if (message.includes(model)) return failure
+  return new MachineError(code, `model ${model}: ${message}`, { cause: failure, type, hint })
 }
 
 async function attempt(context: InstallContext, work: ModelWork, run: () => Promise<void>): Promise<void> {
