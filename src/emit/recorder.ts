@@ -143,7 +143,7 @@ export class Recorder {
     this.#append([startupSpan(this.#machine, endUs, this.#context())])
   }
 
-  /** Resolves as soon as the machine fits; at once when it fits already, never after `signal` aborts. */
+  /** Resolves as soon as the machine fits, at once when it fits already; rejects when `signal` aborts before that. */
   async until(fits: (machine: Machine) => boolean, signal: AbortSignal): Promise<void> {
     if (fits(this.#machine)) return
     await new Promise<void>((resolve, reject) => {
@@ -152,8 +152,14 @@ export class Recorder {
         this.#listeners.delete(look)
         resolve()
       }
+      const stop = (): void => {
+        this.#listeners.delete(look)
+        reject(new Error('stopped'))
+      }
       this.#listeners.add(look)
-      signal.addEventListener('abort', () => reject(new Error('stopped')), { once: true })
+      // A signal that has aborted before does not tell it again.
+      if (signal.aborted) stop()
+      else signal.addEventListener('abort', stop, { once: true })
     })
   }
 
@@ -232,7 +238,7 @@ export class Recorder {
 export function statusText({ state }: Machine): string {
   const [failing] = state.failing
   if (failing !== undefined)
-    return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message}. ${failing.hint}`
+    return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`
   if (state.phase !== 'starting') return `${state.phase}: ${state.workers.length} workers`
   const running = state.steps.filter((step) => step.state === 'running').at(-1)
   if (running === undefined) return `step ${state.step}/${STEPS.length}`
