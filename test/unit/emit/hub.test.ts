@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { hubChannel, hubMessage } from '../../../src/emit/hub-message.ts'
+import { hubChannel, hubMessage, type WorkerActivity } from '../../../src/emit/hub-message.ts'
 import { HubPublisher, type PublisherSources } from '../../../src/emit/hub-publisher.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { active, at, failed, foldAll, inPhase, planned } from '../observe/build-machine.ts'
@@ -13,7 +13,7 @@ const idle = { is_connected: true, status: 'idle', current_job_id: null, last_ac
 const context = {
   healthUrl: 'http://box:9090/health',
   nowUs: at(30),
-  activity: new Map([
+  activity: new Map<string, WorkerActivity>([
     ['m1-worker-comfyui-0', idle],
     ['m1-worker-comfyui-1', { ...idle, last_activity: 'before' }],
   ]),

@@ -1,0 +1,172 @@
+import { describe, expect, test } from 'vitest'
+import type { Outbox } from '../../../src/emit/outbox.ts'
+import { Recorder, statusText } from '../../../src/emit/recorder.ts'
+import { MachineError } from '../../../src/errors.ts'
+import type { Files, JournalEntry, SpanRecord } from '../../../src/host/ports.ts'
+import { enterPhase } from '../../../src/observe/fold-step.ts'
+import { foldUnit } from '../../../src/observe/fold-unit.ts'
+import { type Machine, stepState } from '../../../src/observe/machine.ts'
+import type { MachineState } from '../../../src/observe/state.ts'
+import { activating, active, at, failed, planned } from '../observe/build-machine.ts'
+
+const unused = (): never => {
+  throw new Error('not part of this test')
+}
+const nothing = (): void => undefined
+
+interface Memory {
+  readonly recorder: Recorder
+  readonly entries: JournalEntry[]
+  readonly states: MachineState[]
+  readonly spans: SpanRecord[]
+  readonly outbox: Outbox
+}
+
+function memoryRecorder(machine: Machine = planned()): Memory {
+  const entries: JournalEntry[] = []
+  const states: MachineState[] = []
+  const spans: SpanRecord[] = []
+  let nowUs = at(0)
+  const files = {
+    readText: unused,
+    writeText: async (_path: string, text: string) => void states.push(JSON.parse(text) as MachineState),
+  }
+  const recorder = new Recorder(
+    {
+      clock: { nowUs: () => (nowUs += 1_000_000), sleep: unused },
+      files: files as unknown as Files,
+      journal: { write: (entry) => void entries.push(entry) },
+      notify: { ready: nothing, stopping: nothing, status: nothing, extend: nothing, watchdog: nothing },
+      stateFile: '/run/state.json',
+    },
+    machine,
+  )
+  const outbox: Outbox = { append: async (more) => void spans.push(...more) }
+  return { recorder, entries, states, spans, outbox }
+}
+
+const codesOf = (entries: readonly JournalEntry[]): readonly (string | undefined)[] =>
+  entries.map(({ fields }) => fields?.['COMFY_ERROR_CODE'])
+
+describe('a step of the controller', () => {
+  test('is running while its work lasts, then done with what the work says of itself', async () => {
+    const { recorder, entries } = memoryRecorder()
+    const value = await recorder.step(
+      9,
+      async () => {
+        expect(stepState(recorder.machine, 9).state).toBe('running')
+        return 2
+      },
+      (gpus) => ({ attributes: { 'gpu.count': gpus }, warnings: ['one GPU is slow'] }),
+    )
+    expect(value).toBe(2)
+    expect(stepState(recorder.machine, 9)).toMatchObject({ state: 'done', attributes: { 'gpu.count': 2 } })
+    expect(recorder.machine.state.warnings).toEqual(['one GPU is slow'])
+    expect(entries.map(({ priority }) => priority)).toEqual(['warning', 'info'])
+  })
+
+  test('that fails is told once, also when it stands within another', async () => {
+    const { recorder, entries } = memoryRecorder()
+    const failing = recorder.step(6, () =>
+      recorder.step(8, () => Promise.reject(new MachineError('CM0802', 'workers: is not an object'))),
+    )
+    await expect(failing).rejects.toMatchObject({ code: 'CM0802' })
+    expect([6, 8].map((number) => stepState(recorder.machine, number).state)).toEqual(['failed', 'failed'])
+    expect(recorder.machine.state.failing).toMatchObject([{ step: 8, code: 'CM0802', unit: 'comfy-machine.service' }])
+    expect(codesOf(entries)).toEqual(['CM0802'])
+  })
+
+  test('that fails with anything else is a defect of comfy-machine', async () => {
+    const { recorder } = memoryRecorder()
+    await expect(recorder.step(7, () => Promise.reject(new TypeError('x is undefined')))).rejects.toThrow(TypeError)
+    expect(recorder.machine.state.failing).toMatchObject([{ step: 7, code: 'CM0001', message: 'x is undefined' }])
+  })
+})
+
+describe('the trace', () => {
+  test('has what happened before it was opened, in order, and the root last', async () => {
+    const { recorder, spans, outbox } = memoryRecorder()
+    await recorder.step(5, async () => undefined)
+    await recorder.step(3, async () => undefined)
+    await recorder.flush()
+    expect(spans).toEqual([])
+    recorder.keepSpans(outbox, { 'service.name': 'comfy-machine' }, nothing)
+    recorder.fold((machine) => foldUnit(machine, active('comfy-discover.service', 1, 2), []))
+    recorder.endTrace(at(9))
+    await recorder.flush()
+    expect(spans.map(({ name }) => name)).toEqual([
+      'machine.service_manager.setup',
+      'machine.environment.load',
+      'machine.api.discovery.call',
+      'machine.startup',
+    ])
+    expect(new Set(spans.map(({ resource }) => resource['service.name']))).toEqual(new Set(['comfy-machine']))
+  })
+
+  test('has a failed attempt as a trace of its own only after step 21', async () => {
+    const { recorder, spans, outbox } = memoryRecorder()
+    recorder.keepSpans(outbox, {}, nothing)
+    recorder.fold((machine) => foldUnit(machine, active('comfyui@gpu0.service', 1, 2), []))
+    recorder.fold((machine) => enterPhase(machine, 'ready', at(3)))
+    recorder.fold((machine) => foldUnit(machine, failed('comfyui@gpu0.service', 1, 70), []))
+    await recorder.flush()
+    expect(spans.map(({ name }) => name)).toEqual(['machine.incident'])
+  })
+
+  test('that cannot be written is a warning, and the machine goes on', async () => {
+    const { recorder, entries } = memoryRecorder()
+    recorder.keepSpans({ append: () => Promise.reject(new Error('no space left')) }, {}, nothing)
+    await recorder.step(7, async () => undefined)
+    await recorder.flush()
+    expect(entries.map(({ message }) => message)).toContain('the trace could not be written: no space left')
+  })
+})
+
+test('the state on disk is the last one once everything is flushed', async () => {
+  const { recorder, states } = memoryRecorder()
+  await recorder.step(7, async () => undefined)
+  await recorder.step(8, async () => undefined)
+  recorder.prove({ 'comfyui.commit': 'abc' })
+  await recorder.flush()
+  expect(states.at(-1)).toMatchObject({ step: 8, evidence: { 'comfyui.commit': 'abc' } })
+})
+
+describe('until', () => {
+  const isReady = ({ state }: Machine): boolean => state.phase === 'ready'
+
+  test('resolves when the machine fits', async () => {
+    const { recorder } = memoryRecorder()
+    const waiting = recorder.until(isReady, new AbortController().signal)
+    recorder.fold((machine) => enterPhase(machine, 'ready', at(1)))
+    await waiting
+    await recorder.until(isReady, AbortSignal.abort())
+  })
+
+  test('rejects when it is told to stop, before or while it waits', async () => {
+    const { recorder } = memoryRecorder()
+    const stop = new AbortController()
+    const waiting = recorder.until(isReady, stop.signal)
+    stop.abort()
+    await expect(waiting).rejects.toThrow('stopped')
+    await expect(recorder.until(isReady, stop.signal)).rejects.toThrow('stopped')
+  })
+})
+
+describe('statusText', () => {
+  test('says what runs and what the unit says of it', () => {
+    const unit = activating('comfy-install-nodes.service', 1, { statusText: '2 of 3 nodes' })
+    expect(statusText(foldUnit(planned(), unit, []).machine)).toBe('step 17/21 Custom Nodes Installation: 2 of 3 nodes')
+    expect(statusText(planned())).toBe('step 0/21')
+  })
+
+  test('says what fails and what to do', () => {
+    const { machine } = foldUnit(planned(), failed('comfy-install-nodes.service', 1, 2), [])
+    expect(statusText(machine)).toBe(
+      'starting: step 17 Custom Nodes Installation: CM1790 comfy-install-nodes.service exited with status 1. Read its journal.',
+    )
+  })
+
+  test('counts the workers of a machine that is ready', () => {
+    expect(statusText(enterPhase(planned(), 'ready', at(1)).machine)).toBe('ready: 2 workers')
+  })
+})
