@@ -1,6 +1,6 @@
 import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { build as bundle, type Plugin } from 'esbuild'
+import { build as bundle, type BuildOptions as EsbuildOptions, type Plugin } from 'esbuild'
 
 const root = path.resolve(import.meta.dirname, '..')
 
@@ -31,6 +31,18 @@ const lightHttp: Plugin = {
   },
 }
 
+// What the units run is bundled by itself: as one file, or one and what it loads later, a command starts 10 ms earlier and is
+// 4 MB smaller than put together from the chunks that it would share with every other command.
+const unitCommands = ['up', 'health', 'install', 'probe', 'worker', 'telemetry'] as const
+const unitCommandsApart: Plugin = {
+  name: 'unit-commands-apart',
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`/commands/(${unitCommands.join('|')})\\.ts$`) }, ({ path: file, kind }) =>
+      kind === 'dynamic-import' ? { path: `../commands/${path.basename(file, '.ts')}.js`, external: true } : undefined,
+    )
+  },
+}
+
 const commonJs = [
   "import { createRequire as __createRequire } from 'node:module'",
   "import { fileURLToPath as __fileURLToPath } from 'node:url'",
@@ -55,18 +67,17 @@ export interface BuildOptions {
 }
 
 /**
- * Bundles the program into a folder: main.js with one chunk per lazily imported module, package.json and
- * units/templates. What the Debian package ships in /usr/lib/comfy-machine, except for the runtime.
+ * Bundles the program into a folder: main.js with one chunk per lazily imported module, commands/ with what the units run,
+ * package.json and units/templates. What the Debian package ships in /usr/lib/comfy-machine, except for the runtime.
  */
 export async function buildProgram(options: BuildOptions = {}): Promise<void> {
   const folder = options.folder ?? path.join(root, 'dist')
   const entry = options.entry ?? path.join(root, 'src/main.ts')
   const version = options.version ?? (await productVersion())
-  for (const part of ['main.js', 'chunks', 'units', 'package.json']) {
+  for (const part of ['main.js', 'commands', 'chunks', 'units', 'package.json']) {
     await rm(path.join(folder, part), { recursive: true, force: true })
   }
-  await bundle({
-    entryPoints: [{ in: entry, out: 'main' }],
+  const shared: EsbuildOptions = {
     outdir: folder,
     absWorkingDir: root,
     chunkNames: 'chunks/[name]-[hash]',
@@ -80,11 +91,19 @@ export async function buildProgram(options: BuildOptions = {}): Promise<void> {
     minifyWhitespace: true,
     legalComments: 'none',
     external: ['usocket', 'x11', 'koffi', 'pg', 'redis', 'bullmq-otel'],
-    plugins: [oneGrpc, lightHttp],
     define: { COMFY_MACHINE_VERSION: JSON.stringify(version) },
     banner: { js: commonJs },
     logLevel: 'warning',
+  }
+  await bundle({
+    ...shared,
+    entryPoints: [{ in: entry, out: 'main' }],
+    plugins: [oneGrpc, lightHttp, unitCommandsApart],
   })
+  for (const command of unitCommands) {
+    const file = path.join(root, `src/commands/${command}.ts`)
+    await bundle({ ...shared, entryPoints: [{ in: file, out: `commands/${command}` }], plugins: [oneGrpc, lightHttp] })
+  }
   const main = path.join(folder, 'main.js')
   const code = await readFile(main, 'utf8')
   // V8 lets the young generation grow to 16 MB a half before it collects; nothing here makes garbage that fast.
