@@ -81,13 +81,19 @@ export class Follower {
   }
 
   async #onUnit(unit: UnitSnapshot): Promise<void> {
-    const report = this.#needsReport(unit) ? await this.#readReport(unit.name) : []
+    const report = this.#needsReport(unit) ? await this.#readReport(unit.name).catch(this.#withoutReport) : []
     this.#host.fold((machine) => foldUnit(machine, unit, report))
   }
 
   #needsReport(unit: UnitSnapshot): boolean {
     if (unit.activeState === 'failed' || unit.subState.includes('auto-restart')) return true
     return unit.activeState === 'active' && this.#host.machine().outcomes.get(unit.name) !== 'active'
+  }
+
+  // What systemd says of a unit counts also when the unit's own words cannot be read.
+  readonly #withoutReport = (problem: unknown): readonly ReportLine[] => {
+    this.#host.onProblem(problem)
+    return []
   }
 
   async #readReport(unit: string): Promise<readonly ReportLine[]> {
