@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { productVersion } from '../../packaging/build.ts'
+import { parseEnv } from '../../src/config/parse-env.ts'
 import { ordinarySecrets, ordinarySettings } from '../fixtures/machine-env.ts'
 import { bootFleet, type Fleet, type Variables } from './ansible.ts'
 import { makeRepository, repositoryUrl, serveRepository, testDeb } from './apt-repo.ts'
@@ -40,7 +41,7 @@ describe('the Ansible role and its rollout', () => {
       comfy_machine_repository_key: await readFile(path.join(repository, 'comfy-machine.asc'), 'utf8'),
       comfy_machine_environment: ordinarySettings,
       comfy_machine_secrets: { ...ordinarySecrets, CIVITAI_TOKEN: SECRET },
-      comfy_machine_ready_timeout: 60,
+      comfy_machine_ready_timeout: 120,
       comfy_machine_ready_interval: 1,
     }
   })
@@ -70,7 +71,7 @@ describe('the Ansible role and its rollout', () => {
       expect(await host.must('systemctl is-enabled comfy-machine.service')).toBe('enabled\n')
     }
     expect(await time(two, 'InactiveExit')).toBeGreaterThan(await time(one, 'ActiveEnter'))
-  })
+  }, 300_000)
 
   test('changes and restarts nothing the second time', async () => {
     const before = await invocations([one, two])
@@ -80,13 +81,29 @@ describe('the Ansible role and its rollout', () => {
     expect(await invocations([one, two])).toEqual(before)
   })
 
-  test('in check mode shows a changed setting and changes nothing', async () => {
+  test('in check mode shows changed settings as they would be read, and changes nothing', async () => {
     const before = await invocations([one])
-    const { code, output } = await rollout(withSetting('COMFY_ARGS', '--lowvram'), ['--check', '--diff', '-l', 'one'])
+    const odd = 'say "hi" to $HOME, `x` and \\ # all'
+    const settings = {
+      ...ordinarySettings,
+      GREETING: odd,
+      COMPONENTS_STALE_OK: true,
+      MOCK_GPU_NUM: 3,
+      COMFYUI_REF: null,
+    }
+    const changed = { comfy_machine_environment: settings }
+    const { code, output } = await rollout(changed, ['--check', '--diff', '-l', 'one'])
     expect(code, output).toBe(0)
-    expect(output).toMatch(/^\+COMFY_ARGS=--lowvram$/m)
     expect(output).toMatch(/ changed=[1-9]/)
-    expect(await one.read('/etc/comfy-machine/machine.env')).not.toContain('lowvram')
+    const added = [...output.matchAll(/^\+([A-Z_]+=.*)$/gm)].map((match) => match[1]).join('\n')
+    const { assignments } = parseEnv(added, 'machine.env')
+    expect(assignments.map(({ name, value }) => [name, value])).toEqual([
+      ['MOCK_GPU_NUM', '3'],
+      ['GREETING', odd],
+      ['COMPONENTS_STALE_OK', 'true'],
+    ])
+    expect(output).toMatch(/^-COMFYUI_REF=/m)
+    expect(await one.read('/etc/comfy-machine/machine.env')).not.toContain('GREETING')
     expect(await invocations([one])).toEqual(before)
   })
 

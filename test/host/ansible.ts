@@ -85,7 +85,7 @@ async function play(
     ANSIBLE_NOCOLOR: '1',
     ANSIBLE_RETRY_FILES_ENABLED: '0',
   }
-  return await run([program, ...inputs, ...options, file], { env, cwd: folder, timeoutMs: 150_000 })
+  return await run([program, ...inputs, ...options, file], { env, cwd: folder, timeoutMs: 280_000 })
 }
 
 async function leave(host: Host, folder: string): Promise<void> {
