@@ -1,5 +1,5 @@
 /** A value that cannot stand in a unit file. */
-export class UnrenderableError extends Error {
+class UnrenderableError extends Error {
   constructor(message: string) {
     super(message)
     this.name = 'UnrenderableError'

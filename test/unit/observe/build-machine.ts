@@ -9,7 +9,7 @@ import { wantedUnits } from '../../../src/render/unit-values.ts'
 import type { ReportLine } from '../../../src/report.ts'
 
 /** When the startup of every built machine began: microseconds since the epoch. */
-export const BEGUN_US = 1_790_000_000_000_000
+const BEGUN_US = 1_790_000_000_000_000
 
 /** `seconds` into the startup, as microseconds since the epoch. */
 export const at = (seconds: number): number => BEGUN_US + Math.round(seconds * 1_000_000)
