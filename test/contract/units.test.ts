@@ -45,7 +45,12 @@ describe.each(rendered)('$title', ({ name, text }) => {
   })
 
   test('runs nothing but the command and the Python of ComfyUI', () => {
-    const programs = [...text.matchAll(/^Exec\w+=(?:"((?:[^"\\]|\\.)*)"|(\S+))/gm)].map((match) => match[1] ?? match[2])
+    // The runtime by name, with options of its own, and the command's file are the command too.
+    const command =
+      /^(Exec\w+=)\/usr\/lib\/comfy-machine\/bin\/node (?:--[\w-]+(?:=\d+)? )*\/usr\/lib\/comfy-machine\/main\.js /gm
+    const programs = [
+      ...text.replace(command, '$1/usr/bin/comfy-machine ').matchAll(/^Exec\w+=(?:"((?:[^"\\]|\\.)*)"|(\S+))/gm),
+    ].map((match) => match[1] ?? match[2])
     for (const program of programs)
       expect(program).toMatch(/^(\/usr\/bin\/comfy-machine|\/.*\/comfyui\/current\/venv\/bin\/python)$/)
     expect(programs.length > 0).toBe(name.endsWith('.service'))
