@@ -31,7 +31,7 @@ export async function connectRedis(url: string, timeoutMs: number): Promise<Redi
 
 /** Ends a connection; a Redis that does not answer is left behind. */
 export async function closeRedis(redis: Redis): Promise<void> {
-  if (redis.status === 'ready') await redis.quit().catch(() => undefined)
+  if (redis.status === 'ready') await Promise.allSettled([redis.quit()])
   redis.disconnect()
 }
 

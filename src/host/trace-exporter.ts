@@ -30,7 +30,9 @@ export function openExporter(settings: Readonly<Record<string, string>>): TraceE
       }
     },
     // Shutting down a connection that never came about is refused by the exporter; there is nothing left to do then.
-    close: () => exporter.shutdown().catch(() => undefined),
+    close: async () => {
+      await Promise.allSettled([exporter.shutdown()])
+    },
   }
 }
 
