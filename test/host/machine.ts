@@ -158,9 +158,9 @@ export async function invocationOf(host: Host, unit = 'comfy-machine.service'): 
   return (await show(host, unit, 'InvocationID'))['InvocationID'] ?? ''
 }
 
-/** The spans of one trace, as soon as its root has arrived; throws with the names that did after 20 s. */
-export async function waitForTrace(host: Host, traceId: string): Promise<readonly ReceivedSpan[]> {
-  const until = Date.now() + 20_000
+/** The spans of one trace, as soon as its root has arrived; throws with the names that did after `timeoutMs`. */
+export async function waitForTrace(host: Host, traceId: string, timeoutMs = 20_000): Promise<readonly ReceivedSpan[]> {
+  const until = Date.now() + timeoutMs
   for (;;) {
     const spans = (await readSpans(host)).filter((span) => span.traceId === traceId)
     if (spans.some((span) => span.parentSpanId === '')) return spans
