@@ -1,12 +1,14 @@
 import { parseArgs } from 'node:util'
 import { benchCommands } from './commands.ts'
 import { type Finding, findingsTable } from './figures.ts'
+import { benchLatency } from './latency.ts'
 import type { BenchOptions } from './machine.ts'
 import { benchResident } from './resident.ts'
 import { benchStart } from './start.ts'
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Finding[]>>> = {
   commands: benchCommands,
+  latency: benchLatency,
   resident: benchResident,
   start: benchStart,
 }
