@@ -120,9 +120,3 @@ export async function installPackage(host: Host, version?: string): Promise<stri
   const wanted = version === undefined ? 'comfy-machine' : `comfy-machine=${version}`
   return await host.must(['apt-get', 'install', '-y', '-q', '--no-install-recommends', wanted], { env })
 }
-
-/** The repository with the package of the sources as they are now, added to the host, and the package installed from it. */
-export async function installFromRepository(host: Host): Promise<void> {
-  await addRepository(host, await makeRepository([await testDeb()]))
-  await installPackage(host)
-}
