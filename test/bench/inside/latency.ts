@@ -26,7 +26,7 @@ function openDirect(clientId: string): (graph: unknown) => Promise<unknown> {
   const ended = new Set<string>()
   const waiting = new Map<string, () => void>()
   socket.follow((event) => {
-    if (event.kind !== 'message' || event.message.type !== 'execution_success') return
+    if (event.kind !== 'message' || event.message.type !== 'executing' || event.message.data['node'] !== null) return
     const id = String(event.message.data['prompt_id'])
     const wake = waiting.get(id)
     if (wake === undefined) ended.add(id)
@@ -38,7 +38,9 @@ function openDirect(clientId: string): (graph: unknown) => Promise<unknown> {
     const { promptId } = answer
     if (!ended.delete(promptId)) await new Promise<void>((resolve) => waiting.set(promptId, resolve))
     waiting.delete(promptId)
-    return await collectOutputs(comfyui.view, listOutputs(await comfyui.history(promptId)))
+    const outputs = await collectOutputs(comfyui.view, listOutputs(await comfyui.history(promptId)))
+    if (outputs.length !== 1) throw new Error(`${outputs.length} images came back`)
+    return outputs
   }
 }
 
