@@ -189,8 +189,9 @@ async function startUnits(
   const follower = followUnits(host, recorder, plan, manager)
   // A health server of before serves an older unit file, and its socket perhaps an older port.
   for (const { name, activeState } of await manager.load([HEALTH_SOCKET, HEALTH])) {
-    if (activeState === 'failed') await execute(executors, { kind: 'reset-failed', unit: name })
     if (activeState === 'active') await execute(executors, { kind: 'stop', unit: name })
+    // Starts that were asked for are not the crashes that its start limit counts.
+    await execute(executors, { kind: 'reset-failed', unit: name })
   }
   await execute(executors, { kind: 'start', unit: TARGET }).catch((error: unknown) => {
     const failure = new MachineError('CM1301', messageOf(error), { cause: error })
