@@ -50,7 +50,7 @@ export async function expectFailure(host: Host, expected: ExpectedFailure): Prom
   if (expected.hasReady !== false) {
     const ready = await readReady(host)
     expect(ready).toMatchObject({ code: 503, ready: false })
-    const entry = ready.failing.find((each) => each.code === code)
+    const entry = ready.failing.find((each) => each.code === code && each.unit === unit)
     expect(entry).toMatchObject({ step, unit })
     expect(entry?.message).toMatch(says)
     expect(entry?.hint).toBe(hint)
