@@ -74,33 +74,3 @@ describe('a component that cannot be installed', () => {
     await host.must(['test', '-e', file])
   })
 })
-
-describe('a service that does not come up', () => {
-  let host: Host
-  let installed: ReadonlyMap<string, string>
-
-  beforeAll(async () => {
-    host = await bootMachine('bad-services')
-    await startToReady(host)
-    installed = await installedThings(host)
-    await stop(host)
-  })
-
-  afterAll(async () => {
-    await host.stop()
-  })
-
-  test('CM1902: ComfyUI cannot import a custom node', async () => {
-    await configure(host, { COMPONENTS: 'demo,broken-import' })
-    await expectFailure(host, { code: 'CM1902', unit: 'comfyui@gpu0.service', says: /node-broken-import/ })
-    await configure(host)
-    await expectToGoOn(host, installed)
-  })
-
-  test('CM2001: Redis is down', async () => {
-    await host.must('systemctl stop redis-server')
-    await expectFailure(host, { code: 'CM2001', unit: 'redis-worker@gpu0.service', says: /127\.0\.0\.1:6379/ })
-    await host.must('systemctl start redis-server')
-    await expectToGoOn(host, installed)
-  })
-})

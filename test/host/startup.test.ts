@@ -259,6 +259,12 @@ describe('a machine with two mock GPUs', () => {
     expect(await host.must('file -b /root/out/*.png 2>/dev/null || head -c 4 /root/out/*.png')).toContain('PNG')
   })
 
+  test('tells the hub every ten seconds that it is still there', async () => {
+    await host.waitFor(`grep -q '"update_type":"periodic"' ${HUB_LOG}`, 15_000)
+    const last = (await hubMessages()).at(-1)
+    expect(last).toMatchObject({ update_type: 'periodic', status: { machine: { phase: 'ready' } } })
+  })
+
   test('keeps what runs when a plan finds nothing to change', async () => {
     const plan = await host.exec('comfy-machine plan')
     expect(plan.stdout + plan.stderr).not.toBe('')
