@@ -260,9 +260,14 @@ describe('a machine with two mock GPUs', () => {
   })
 
   test('tells the hub every ten seconds that it is still there', async () => {
-    await host.waitFor(`grep -q '"update_type":"periodic"' ${HUB_LOG}`, 15_000)
-    const last = (await hubMessages()).at(-1)
-    expect(last).toMatchObject({ update_type: 'periodic', status: { machine: { phase: 'ready' } } })
+    const pulse = async (): Promise<HubMessage | undefined> => {
+      const messages = await hubMessages()
+      const ready = messages.findIndex((message) => message.update_type === 'machine_ready')
+      return messages.slice(ready + 1).find((message) => message.update_type === 'periodic')
+    }
+    await expect
+      .poll(pulse, { timeout: 15_000, interval: 250 })
+      .toMatchObject({ status: { machine: { phase: 'ready' } } })
   })
 
   test('keeps what runs when a plan finds nothing to change', async () => {
