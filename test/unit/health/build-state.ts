@@ -41,7 +41,7 @@ export function buildUnit(name: string, changes: Partial<UnitState> = {}): UnitS
 }
 
 /** A model with the wrong hash. */
-export function buildFailing(changes: Partial<FailingState> = {}): FailingState {
+function buildFailing(changes: Partial<FailingState> = {}): FailingState {
   return {
     step: 18,
     stepName: 'Models Installation',
