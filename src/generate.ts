@@ -4,7 +4,7 @@ import { clearUnits } from './apply/clear-units.ts'
 import { diffFiles, isManagedUnit, UNIT_DIRECTORY } from './apply/diff.ts'
 import { instanceDirectoryActions } from './apply/directories.ts'
 import { hostExecutors } from './apply/executors.ts'
-import { filesOf } from './apply/files.ts'
+import { filesOf, PLAN_FILE } from './apply/files.ts'
 import type { MachineConfig } from './config/load-config.ts'
 import { loadMapping } from './config/load-mapping.ts'
 import { errorOfProblems, findingSentences } from './config/problem.ts'
@@ -19,13 +19,23 @@ import { planMachine } from './plan/plan-machine.ts'
 import { renderUnits } from './render/render-units.ts'
 import { wantedUnits } from './render/unit-values.ts'
 
+/** A plan whose units are on disk. */
+export interface Generated {
+  readonly plan: MachinePlan
+  /** The health port is another one than before, and its socket must be bound anew. */
+  readonly isPortMoved: boolean
+}
+
+// The port of the unit that the package ships.
+const PACKAGED_PORT = 9090
+
 /** Steps 7 to 10: templates, mapping, hardware, and from them the plan and its units on disk. */
 export async function generateUnits(
   host: MachineHost,
   recorder: Recorder,
   config: MachineConfig,
   manager: Manager,
-): Promise<MachinePlan> {
+): Promise<Generated> {
   const templates = await recorder.step(
     7,
     () => host.readTemplates(),
@@ -58,12 +68,13 @@ export async function generateUnits(
       recorder.replace(withPlan(recorder.machine, plan, wantedUnits(plan)))
       // With nothing of an earlier start running the trace holds the whole start.
       await clearUnits(host.files, manager)
+      const isPortMoved = (await readEarlierPort(host, plan)) !== plan.health.port
       const files = diffFiles(await presentFiles(host, plan), filesOf(plan, units, config.secrets))
       await Promise.all(instanceDirectoryActions(plan).map((action) => write(host, manager, action)))
       await Promise.all(files.map((action) => write(host, manager, action)))
-      return plan
+      return { plan, isPortMoved }
     },
-    (plan) => ({ attributes: { 'units.count': wantedUnits(plan).length } }),
+    ({ plan }) => ({ attributes: { 'units.count': wantedUnits(plan).length } }),
   )
 }
 
@@ -81,6 +92,12 @@ async function detectHardware(
     'gpu.count': choice.gpus.length,
   }
   return { ...choice, attributes: { ...attributes, 'gpu.trail': choice.trail.join('\n') } }
+}
+
+// What the plan of an earlier start of this boot says; before the first one the packaged socket listens.
+async function readEarlierPort(host: MachineHost, { paths }: MachinePlan): Promise<number> {
+  const text = await host.files.readText(path.join(paths.run, PLAN_FILE))
+  return text === undefined ? PACKAGED_PORT : (JSON.parse(text) as MachinePlan).health.port
 }
 
 async function presentFiles(host: MachineHost, plan: MachinePlan): Promise<ReadonlyMap<string, string>> {

@@ -5,7 +5,7 @@ import { type LoadedConfig, loadConfig, type MachineConfig } from './config/load
 import { errorOfProblems, findingSentences, type Warning } from './config/problem.ts'
 import type { Recorder } from './emit/recorder.ts'
 import { MachineError, messageOf } from './errors.ts'
-import { generateUnits } from './generate.ts'
+import { type Generated, generateUnits } from './generate.ts'
 import type { Manager, UnitSnapshot } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
 import { endStep } from './observe/fold-step.ts'
@@ -56,14 +56,15 @@ export async function startMachine(
   )
   await openTrace(host, recorder, config.config, manager.manager)
   await onConfig(config.config)
-  const plan = await recorder.step(6, () => generateUnits(host, recorder, config.config, manager.manager)) // encloses 7–10
+  const generated = await recorder.step(6, () => generateUnits(host, recorder, config.config, manager.manager)) // encloses 7–10
+  const { plan } = generated
   const started = { plan, config: config.config, manager: manager.manager }
   await recorder.step(
     11,
     () => reload(plan, manager.manager),
     (times) => times,
   )
-  const follower = await startUnits(host, recorder, plan, manager.manager)
+  const follower = await startUnits(host, recorder, generated, manager.manager)
   await untilSettled(recorder, host.signal) // 12–20 are told by the units
   await finishStartup(host, recorder) // 21
   return { ...started, follower }
@@ -182,17 +183,15 @@ async function reload(
 async function startUnits(
   host: MachineHost,
   recorder: Recorder,
-  plan: MachinePlan,
+  { plan, isPortMoved }: Generated,
   manager: Manager,
 ): Promise<Follower> {
   const executors = hostExecutors(host.files, manager)
   const follower = followUnits(host, recorder, plan, manager)
-  // A health server of before serves an older unit file, and its socket perhaps an older port.
-  for (const { name, activeState } of await manager.load([HEALTH_SOCKET, HEALTH])) {
-    if (activeState === 'active') await execute(executors, { kind: 'stop', unit: name })
-    // Starts that were asked for are not the crashes that its start limit counts.
-    await execute(executors, { kind: 'reset-failed', unit: name })
-  }
+  // The socket stays, so that no question is refused; a server that it started meanwhile is a new one all the same.
+  for (const unit of isPortMoved ? [HEALTH_SOCKET, HEALTH] : [HEALTH]) await execute(executors, { kind: 'stop', unit })
+  // Starts that were asked for are not the crashes that a start limit counts.
+  for (const unit of [HEALTH_SOCKET, HEALTH]) await execute(executors, { kind: 'reset-failed', unit })
   await execute(executors, { kind: 'start', unit: TARGET }).catch((error: unknown) => {
     const failure = new MachineError('CM1301', messageOf(error), { cause: error })
     recorder.fail(13, recorder.machine.state.startedUs, failure)
