@@ -15,13 +15,15 @@ export const systemFiles: Files = {
   list: async (path) => ((await unlessMissing(fs.readdir(path))) ?? []).sort(),
   async makeDirectory(path, mode) {
     const made = await fs.mkdir(path, { recursive: true })
-    if (mode !== undefined && (made !== undefined || (await fs.stat(path)).uid === process.getuid?.())) {
-      await fs.chmod(path, mode)
-    }
+    if (mode === undefined) return
+    // A directory that another user put there, or a link to one, keeps its mode: root would else be led astray.
+    const there = await fs.lstat(path)
+    if (made !== undefined || (there.isDirectory() && there.uid === process.getuid?.())) await fs.chmod(path, mode)
   },
-  async chown(path, user) {
+  async chown(path, owner) {
+    const [user = '', group] = owner.split(':')
     const { uid, gid } = await lookUpUser(user)
-    await fs.lchown(path, uid, gid)
+    await fs.lchown(path, uid, group === undefined ? gid : (await lookUpUser(group)).gid)
   },
   async link(target, path) {
     const temporary = temporaryName(path)
@@ -65,7 +67,8 @@ async function writeText(path: string, text: string, options: WriteOptions = {})
 }
 
 async function appendText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
-  const handle = await fs.open(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, options.mode ?? 0o644)
+  const flags = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
+  const handle = await fs.open(path, flags, options.mode ?? 0o644)
   try {
     await handle.appendFile(text)
     if (options.durable === true) await handle.datasync()

@@ -46,7 +46,8 @@ export interface Files {
   /** Names in a directory, sorted; empty when it does not exist. */
   list(path: string): Promise<readonly string[]>
   makeDirectory(path: string, mode?: number): Promise<void>
-  chown(path: string, user: string): Promise<void>
+  /** Gives a path, never what a link points at, to `user` or `user:group`; a group is named by the user of that name. */
+  chown(path: string, owner: string): Promise<void>
   /** Atomically points the symbolic link `path` at `target`. */
   link(target: string, path: string): Promise<void>
   readLink(path: string): Promise<string | undefined>

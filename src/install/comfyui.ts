@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import type { Git, Python, Trees } from '../host/install-ports.ts'
+import { instanceDirectories } from '../render/unit-values.ts'
 import { type InstallContext, note, parseRecord, progress, reportFacts } from './context.ts'
 import {
   COMPLETE_FILE,
@@ -23,10 +24,16 @@ export interface ComfyUITools {
   readonly trees: Trees
 }
 
+async function makeInstanceDirectories({ plan, host }: InstallContext): Promise<void> {
+  const directories = plan.instances.flatMap(({ gpu }) => Object.values(instanceDirectories(plan, gpu)))
+  await Promise.all(directories.map((directory) => host.files.makeDirectory(directory)))
+}
+
 /** Step 14: a whole generation of ComfyUI with its own Python environment, and `comfyui/current` pointing at it. */
 export async function installComfyUI(context: InstallContext, open: () => Promise<ComfyUITools>): Promise<void> {
   const { plan, host } = context
   const home = join(plan.paths.workspace, 'comfyui')
+  await makeInstanceDirectories(context)
   const present = await readCurrent(context, home)
   if (present !== undefined) {
     await writeModelPaths(context, home)

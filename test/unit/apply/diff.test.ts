@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Action, type Executors, execute } from '../../../src/apply/actions.ts'
 import { diffFiles, diffLeftovers, isManagedUnit, unitPath } from '../../../src/apply/diff.ts'
-import { directoriesOf, instanceDirectoryActions } from '../../../src/apply/directories.ts'
+import { directoriesOf, secretsDirectoryAction } from '../../../src/apply/directories.ts'
 import { filesOf } from '../../../src/apply/files.ts'
-import { unitsOf } from '../../../src/render/unit-values.ts'
+import { instanceDirectories, unitsOf } from '../../../src/render/unit-values.ts'
 import { planOf } from '../observe/build-machine.ts'
 
 describe('diffFiles', () => {
@@ -111,24 +111,22 @@ describe('directories', () => {
       '/srv/c/instances',
       '/var/cache/comfy-machine',
     ])
-    expect(new Set(actions.map(({ owner }) => owner))).toEqual(new Set(['comfy']))
+    expect(actions.slice(1).map(({ owner }) => owner)).toEqual(['comfy', 'comfy', 'comfy', 'comfy'])
   })
 
-  test('of instances are never shared, and a parent comes before its children', () => {
-    const actions = instanceDirectoryActions(planOf(2))
-    const paths = actions.map(({ path }) => path)
-    expect(new Set(paths).size).toBe(paths.length)
-    for (const gpu of ['gpu0', 'gpu1'])
-      for (const name of ['output', 'temp', 'input', 'user'])
-        expect(paths.indexOf(`/var/lib/comfy-machine/instances/${gpu}`)).toBeLessThan(
-          paths.indexOf(`/var/lib/comfy-machine/instances/${gpu}/${name}`),
-        )
-    expect(actions.at(-1)).toEqual({
-      kind: 'make-directory',
-      path: '/run/comfy-machine/secrets',
-      owner: 'root',
-      mode: 0o700,
-    })
+  test('leave the workspace to root, where comfy may add but not replace', () => {
+    const [workspace] = directoriesOf({ workspace: '/srv/c', models: '/data/models' })
+    expect(workspace).toMatchObject({ owner: 'root:comfy', mode: 0o1775 })
+  })
+
+  test('keep secrets to root', () => {
+    const { path, owner, mode } = secretsDirectoryAction(planOf(2))
+    expect({ path, owner, mode }).toEqual({ path: '/run/comfy-machine/secrets', owner: 'root', mode: 0o700 })
+  })
+
+  test('of instances are never shared', () => {
+    const directories = ['gpu0', 'gpu1'].flatMap((gpu) => Object.values(instanceDirectories(planOf(2), gpu)))
+    expect(new Set(directories).size).toBe(8)
   })
 })
 
