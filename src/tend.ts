@@ -8,12 +8,15 @@ import type { Machine } from './observe/machine.ts'
 
 /** How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded. */
 export async function tendMachine(host: MachineHost, recorder: Recorder): Promise<void> {
-  const stopWatching = recorder.onChange(() => {
+  const judge = (): void => {
     const phase = isWhole(recorder.machine) ? 'ready' : 'degraded'
     if (recorder.machine.state.phase === phase) return
     recorder.fold((machine) => enterPhase(machine, phase, host.clock.nowUs()))
     void host.tellHub('event_driven')
-  })
+  }
+  const stopWatching = recorder.onChange(judge)
+  // What changed before anybody watched counts too.
+  judge()
   await new Promise<void>((resolve) => {
     if (host.signal.aborted) resolve()
     else host.signal.addEventListener('abort', () => resolve(), { once: true })

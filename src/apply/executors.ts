@@ -7,6 +7,8 @@ export function hostExecutors(files: Files, manager: Manager): Executors {
     'make-directory': async ({ path, owner, mode }) => {
       await files.makeDirectory(path, mode)
       await files.chown(path, owner)
+      // What was another user's is root's only now, and may have its mode.
+      if (owner.startsWith('root')) await files.makeDirectory(path, mode)
       return undefined
     },
     'write-file': async ({ path, text, mode }) => {

@@ -2,13 +2,17 @@ import path from 'node:path'
 import { collectSettings } from '../config/collect.ts'
 import { CURSOR_FILE, DELIVERED_FILE, OUTBOX_FILE, parseSpans } from '../emit/outbox.ts'
 import { messageOf } from '../errors.ts'
-import { readWorkspace } from '../health/workspace.ts'
+import { PLAN_FILE, readWorkspace } from '../health/workspace.ts'
 import { readConfigSources } from '../host/config-files.ts'
 import { systemFiles as files } from '../host/files.ts'
 import { openJournal } from '../host/journal.ts'
+import type { SpanRecord } from '../host/ports.ts'
+import { openSecrets } from '../host/secrets.ts'
+import type { MachinePlan } from '../plan/plan.ts'
 
 // After this much is delivered the record starts anew; the last startups stay in the delivered file.
 const KEEP_BYTES = 4 * 2 ** 20
+const PIECE_BYTES = 2 ** 20
 const EXIT_TRY_AGAIN = 75
 
 /**
@@ -28,11 +32,11 @@ export async function telemetryCommand(): Promise<number> {
   const { openExporter } = await import('../host/trace-exporter.ts')
   const exporter = openExporter(settings)
   try {
-    for (let sent = -1; sent !== 0; ) {
-      sent = await deliver(directory, exporter.send)
-      if (sent > 0) journal.write({ message: `${sent} spans delivered`, priority: 'info' })
+    for (;;) {
+      const { bytes, spans } = await deliver(directory, exporter.send)
+      if (bytes === 0) return 0
+      journal.write({ message: `${spans} spans delivered`, priority: 'info' })
     }
-    return 0
   } catch (error) {
     journal.write({ message: `the trace could not be delivered yet: ${messageOf(error)}`, priority: 'warning' })
     return EXIT_TRY_AGAIN
@@ -41,22 +45,29 @@ export async function telemetryCommand(): Promise<number> {
   }
 }
 
-type Send = (spans: ReturnType<typeof parseSpans>) => Promise<void>
+type Send = (spans: readonly SpanRecord[]) => Promise<void>
 
-async function deliver(directory: string, send: Send): Promise<number> {
-  const outbox = path.join(directory, OUTBOX_FILE)
+interface Delivered {
+  readonly bytes: number
+  readonly spans: number
+}
+
+// One piece of the record a call: a collector refuses a request of more than 4 MiB.
+async function deliver(directory: string, send: Send): Promise<Delivered> {
   const cursorFile = path.join(directory, CURSOR_FILE)
-  const bytes = Buffer.from((await files.readText(outbox)) ?? '')
+  const bytes = Buffer.from((await files.readText(path.join(directory, OUTBOX_FILE))) ?? '')
   const cursor = Number((await files.readText(cursorFile)) ?? 0)
   const from = cursor <= bytes.length ? cursor : 0
-  const end = bytes.lastIndexOf('\n') + 1
-  if (end <= from) return 0
+  const limit = bytes.lastIndexOf('\n', from + PIECE_BYTES) + 1
+  // A single line may be longer than a piece.
+  const end = limit > from ? limit : bytes.indexOf('\n', from) + 1
+  if (end <= from) return { bytes: 0, spans: 0 }
   const text = bytes.subarray(from, end).toString()
   const spans = parseSpans(text)
-  await send(spans)
+  if (spans.length > 0) await send(spans)
   await files.writeText(cursorFile, String(end), { durable: true })
   await keepDelivered(directory, text)
-  return spans.length
+  return { bytes: end - from, spans: spans.length }
 }
 
 async function keepDelivered(directory: string, text: string): Promise<void> {
@@ -66,9 +77,17 @@ async function keepDelivered(directory: string, text: string): Promise<void> {
   await files.appendText(delivered, text)
 }
 
+// Public settings stand in machine.env; those kept as secrets come as this unit's credentials.
 async function readTelemetrySettings(): Promise<Readonly<Record<string, string>>> {
   const { sources } = await readConfigSources(files)
   const { settings } = collectSettings(sources)
-  const own = [...settings].filter(([name]) => name.startsWith('OTEL_'))
-  return Object.fromEntries(own.map(([name, { value }]) => [name, value]))
+  const plan = await files.readText(PLAN_FILE)
+  const names = plan === undefined ? [] : (JSON.parse(plan) as MachinePlan).secretNames
+  const secrets = openSecrets()
+  const all = new Map([...settings].map(([name, { value }]) => [name, value]))
+  for (const name of names) {
+    const value = secrets.read(name)
+    if (value !== undefined) all.set(name, value)
+  }
+  return Object.fromEntries([...all].filter(([name]) => name.startsWith('OTEL_')))
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
+import { parseSpans } from '../emit/outbox.ts'
 import { MachineError } from '../errors.ts'
-import { findStartups, parseSpans, waterfallLines } from '../health/waterfall.ts'
+import { findStartups, waterfallLines } from '../health/waterfall.ts'
 import { readWorkspace } from '../health/workspace.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Files, Terminal } from '../host/ports.ts'

@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { WorkerActivity } from '../emit/hub-message.ts'
 import { HubPublisher } from '../emit/hub-publisher.ts'
 import { Recorder } from '../emit/recorder.ts'
-import { definitionOf, messageOf } from '../errors.ts'
+import { definitionOf, messageOf, toMachineError } from '../errors.ts'
 import { openControllerHost } from '../host/controller-host.ts'
 import { systemFiles } from '../host/files.ts'
 import { hostName } from '../host/host-attributes.ts'
@@ -24,7 +24,7 @@ const RUN = '/run/comfy-machine'
 const DEFAULT_TELEMETRY = '/var/lib/comfy-machine/telemetry'
 const TARGET = 'comfy-machine.target'
 const WATCHDOG_MS = 20_000
-// While a unit still starts it has a deadline of its own; the controller only must not be the first to run out of time.
+// A unit that starts, or ends its job, has a deadline of its own; the controller only must not be the first to run out of time.
 const EXTENSION_MS = 300_000
 const EXIT_FAILED = 1
 const EXIT_TRY_AGAIN = 75
@@ -150,28 +150,34 @@ async function giveUp(controller: Controller, thrown: unknown): Promise<number> 
       fields: { COMFY_ERROR_CODE: 'CM0001' },
     })
   }
-  if (!recorder.isTracing()) await keepTrace(host, recorder, DEFAULT_TELEMETRY, manager)
+  if (!recorder.isTracing())
+    await keepTrace(host, recorder, DEFAULT_TELEMETRY, manager).catch((error: unknown) =>
+      recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`),
+    )
   const nowUs = host.clock.nowUs()
   recorder.fold((machine) => enterPhase(machine, stopped ? 'stopped' : 'failed', nowUs))
   recorder.endTrace(nowUs)
   if (manager !== undefined) await deliverTrace(host, recorder, manager)
   await recorder.flush()
   if (stopped && manager !== undefined) await endMachine(host, recorder, manager)
-  return stopped ? 0 : exitCodeOf(recorder.machine.state)
+  return stopped ? 0 : exitCodeOf(recorder.machine.state, thrown)
 }
 
-function exitCodeOf({ failing }: MachineState): number {
+function exitCodeOf({ failing }: MachineState, thrown: unknown): number {
+  if (failing.length === 0)
+    return definitionOf(toMachineError(thrown).code).transient === true ? EXIT_TRY_AGAIN : EXIT_FAILED
   if (
     failing.some(({ type }) => type === 'config_missing' || type === 'config_invalid' || type === 'permission_denied')
   )
     return EXIT_CONFIG
-  const mayPass = failing.length > 0 && failing.every(({ code }) => definitionOf(code).transient === true)
+  const mayPass = failing.every(({ code }) => definitionOf(code).transient === true)
   return mayPass ? EXIT_TRY_AGAIN : EXIT_FAILED
 }
 
 function beat(host: MachineHost, recorder: Recorder): void {
   host.notify.watchdog()
-  if (recorder.machine.state.readyUs === undefined) host.notify.extend(EXTENSION_MS)
+  const isWaiting = recorder.machine.state.readyUs === undefined || host.signal.aborted
+  if (isWaiting) host.notify.extend(EXTENSION_MS)
 }
 
 async function openHub({ publisher }: Controller, url: string | undefined): Promise<void> {
@@ -181,7 +187,7 @@ async function openHub({ publisher }: Controller, url: string | undefined): Prom
 
 async function readActivity(state: MachineState): Promise<ReadonlyMap<string, WorkerActivity>> {
   const read = async (id: string, unit: string): Promise<readonly [string, WorkerActivity] | undefined> => {
-    const text = await systemFiles.readText(path.join(RUN, reportDirectory(unit), WORKER_STATUS_FILE))
+    const text = await systemFiles.readForeign(path.join(RUN, reportDirectory(unit), WORKER_STATUS_FILE))
     return text === undefined ? undefined : [id, JSON.parse(text) as WorkerActivity]
   }
   const entries = await Promise.all(state.workers.map(({ id, unit }) => read(id, unit)))

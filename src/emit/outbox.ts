@@ -18,13 +18,16 @@ export interface Outbox {
 /** The outbox of a directory that exists. */
 export function openOutbox(files: Files, directory: string): Outbox {
   const file = path.join(directory, OUTBOX_FILE)
+  // A line that an earlier process could not finish must not swallow the first one of this process.
+  let separator = '\n'
   return {
     async append(spans) {
       if (spans.length === 0) return
-      await files.appendText(file, spans.map((span) => `${JSON.stringify(span)}\n`).join(''), {
+      await files.appendText(file, separator + spans.map((span) => `${JSON.stringify(span)}\n`).join(''), {
         durable: true,
         mode: 0o644,
       })
+      separator = ''
     },
   }
 }
@@ -43,11 +46,17 @@ export async function trimOutbox(files: Files, directory: string): Promise<void>
   await (isDelivered ? files.remove(outbox) : files.rename(outbox, `${outbox}.1`))
 }
 
-/** The spans of whole lines; a last line without its end is still being written and left out. */
+/** The spans of the lines that are whole; one that a power cut or a full disk has torn is left out, it cannot be mended. */
 export function parseSpans(text: string): readonly SpanRecord[] {
+  // A last line without its end is still being written.
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
-  return whole
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as SpanRecord)
+  return whole.split('\n').flatMap((line): readonly SpanRecord[] => {
+    if (line.trim() === '') return []
+    try {
+      return [JSON.parse(line) as SpanRecord]
+    } catch (error) {
+      if (error instanceof SyntaxError) return []
+      throw error
+    }
+  })
 }

@@ -16,20 +16,6 @@ export interface Trace {
   readonly spans: readonly SpanRecord[]
 }
 
-/** The span records in the lines of an outbox file; a torn last line of a crash is left out. Throws SyntaxError for any other bad line. */
-export function parseSpans(text: string): readonly SpanRecord[] {
-  const lines = text.split('\n')
-  return lines.flatMap((line, index): readonly SpanRecord[] => {
-    if (line.trim() === '') return []
-    try {
-      return [JSON.parse(line) as SpanRecord]
-    } catch (error) {
-      if (index === lines.length - 1) return []
-      throw error
-    }
-  })
-}
-
 /** The startups among span records, newest first; a span that was recorded twice counts once, the later record wins. */
 export function findStartups(spans: readonly SpanRecord[]): readonly Trace[] {
   const byId = new Map(spans.map((span) => [`${span.traceId}/${span.spanId}`, span]))

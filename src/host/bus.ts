@@ -19,6 +19,8 @@ export interface BusCall {
   readonly member: string
   readonly signature?: string
   readonly body?: readonly unknown[]
+  /** Milliseconds until the call is given up; default 25,000. */
+  readonly timeoutMs?: number
 }
 
 /** A D-Bus error reply; `errorName` is the name the peer gave. */
@@ -101,7 +103,8 @@ class Connection implements Bus {
     const lost = new Promise<never>((_, reject) => {
       abandon = reject
     })
-    const timer = setTimeout(() => abandon(unreachable(`${call.member} took longer than 25 s`)), CALL_TIMEOUT_MS)
+    const limitMs = call.timeoutMs ?? CALL_TIMEOUT_MS
+    const timer = setTimeout(() => abandon(unreachable(`${call.member} took longer than ${limitMs / 1000} s`)), limitMs)
     this.#pending.add(abandon)
     try {
       const reply = await Promise.race([this.#bus.call(message), lost])

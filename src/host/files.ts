@@ -8,6 +8,7 @@ let counter = 0
 /** The file system of this host. */
 export const systemFiles: Files = {
   readText: (path) => unlessMissing(fs.readFile(path, 'utf8')),
+  readForeign,
   writeText,
   appendText,
   stat: async (path) => toStat(await unlessMissing(fs.stat(path))),
@@ -46,6 +47,22 @@ export const systemFiles: Files = {
   },
 }
 
+const LARGEST_FOREIGN_BYTES = 8 * 2 ** 20
+
+async function readForeign(path: string): Promise<string | undefined> {
+  // Without O_NONBLOCK the opening of a FIFO would wait for ever.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await unlessMissing(fs.open(path, flags))
+  if (handle === undefined) return undefined
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile() || stat.size > LARGEST_FOREIGN_BYTES) throw new Error(`${path} is no file of a unit`)
+    return await handle.readFile('utf8')
+  } finally {
+    await handle.close()
+  }
+}
+
 async function writeText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
   const temporary = temporaryName(path)
   const mode = options.mode ?? 0o644
@@ -67,7 +84,8 @@ async function writeText(path: string, text: string, options: WriteOptions = {})
 }
 
 async function appendText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
-  const flags = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW
+  const flags =
+    constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const handle = await fs.open(path, flags, options.mode ?? 0o644)
   try {
     await handle.appendFile(text)

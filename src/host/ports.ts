@@ -38,6 +38,8 @@ export interface FreeSpace {
 /** Files of the host. A missing file is `undefined`, never an exception; every other failure throws with errno in `code`. */
 export interface Files {
   readText(path: string): Promise<string | undefined>
+  /** As readText, of a place where another user may write: no link is followed, and only a file of up to 8 MiB is read. */
+  readForeign(path: string): Promise<string | undefined>
   /** Writes to a temporary name in the same directory and renames. */
   writeText(path: string, text: string, options?: WriteOptions): Promise<void>
   appendText(path: string, text: string, options?: WriteOptions): Promise<void>

@@ -74,8 +74,9 @@ class SystemdManager implements Manager {
 
   async reload(): Promise<{ readonly startUs: number; readonly endUs: number }> {
     const startUs = Date.now() * 1000
+    let timer: NodeJS.Timeout | undefined
     const finished = new Promise<number>((resolve, reject) => {
-      const timer = setTimeout(
+      timer = setTimeout(
         () => reject(new MachineError('CM1101', 'daemon-reload took longer than 120 s')),
         RELOAD_TIMEOUT_MS,
       )
@@ -84,7 +85,9 @@ class SystemdManager implements Manager {
         resolve(atUs)
       }
     })
-    await this.#manager('Reload').catch((error: unknown) => {
+    // The reply comes only when the reload is done, which may take longer than any other call.
+    await this.#manager('Reload', '', [], RELOAD_TIMEOUT_MS).catch((error: unknown) => {
+      clearTimeout(timer)
       throw new MachineError('CM1101', `daemon-reload failed: ${messageOf(error)}`, { cause: error })
     })
     return { startUs, endUs: await finished }
@@ -122,8 +125,14 @@ class SystemdManager implements Manager {
     this.#bus.close()
   }
 
-  async #manager(member: string, signature = '', body: readonly unknown[] = []): Promise<readonly unknown[]> {
-    return this.#bus.call({ destination: SYSTEMD, path: ROOT, interface: MANAGER, member, signature, body })
+  async #manager(
+    member: string,
+    signature = '',
+    body: readonly unknown[] = [],
+    timeoutMs?: number,
+  ): Promise<readonly unknown[]> {
+    const limit = timeoutMs === undefined ? {} : { timeoutMs }
+    return this.#bus.call({ destination: SYSTEMD, path: ROOT, interface: MANAGER, member, signature, body, ...limit })
   }
 
   async #property(name: string): Promise<unknown> {
@@ -169,14 +178,18 @@ class SystemdManager implements Manager {
   async #reconnect(): Promise<void> {
     for (let attempt = 0; !this.#closed; attempt += 1) {
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS[Math.min(attempt, RECONNECT_MS.length - 1)]))
+      let bus: Bus | undefined
       try {
-        this.#bus = await connectSystemBus()
+        bus = await connectSystemBus()
+        if (this.#closed) return bus.close()
+        this.#bus = bus
         this.#referenced.clear()
-        this.#listen(this.#bus)
         await this.subscribe()
+        this.#listen(bus)
         this.#emit({ kind: 'up' })
         return
       } catch (error) {
+        bus?.close()
         this.#emit({ kind: 'down', reason: messageOf(error) })
       }
     }

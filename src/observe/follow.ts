@@ -98,7 +98,7 @@ export class Follower {
 
   async #readReport(unit: string): Promise<readonly ReportLine[]> {
     const file = path.join(this.#host.reports, unit.replace(/\.service$/, ''), REPORT_FILE)
-    return parseReport((await this.#host.files.readText(file)) ?? '')
+    return parseReport((await this.#host.files.readForeign(file)) ?? '')
   }
 
   async #resync(): Promise<void> {

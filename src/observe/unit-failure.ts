@@ -1,4 +1,4 @@
-import { definitionOf, type ErrorCode, type ErrorType } from '../errors.ts'
+import { definitionOf, type ErrorCode, type ErrorType, isErrorCode } from '../errors.ts'
 import type { UnitSnapshot } from '../host/ports.ts'
 import type { ReportedFailure, ReportLine } from '../report.ts'
 
@@ -48,7 +48,9 @@ function ownFailure(unit: UnitSnapshot, report: readonly ReportLine[]): Reported
   const begin = report.find((line) => line.kind === 'begin')
   if (begin === undefined || (unit.invocationId !== '' && begin.invocationId !== unit.invocationId)) return undefined
   const line = report.findLast((candidate) => candidate.kind === 'failure')
-  return line && { code: line.code, type: line.type, message: line.message, hint: line.hint }
+  // A unit may run a newer program than this controller, and name a code that is not known here.
+  if (line === undefined || !isErrorCode(line.code)) return undefined
+  return { code: line.code, type: line.type, message: line.message, hint: line.hint }
 }
 
 function describe(step: number, type: ErrorType, message: string): ReportedFailure {

@@ -56,6 +56,7 @@ export function filesOf(texts: Readonly<Record<string, string>>): Files {
   const isBelow = (path: string, directory: string): boolean => path.startsWith(`${directory}/`)
   return {
     readText: async (path) => texts[path],
+    readForeign: async (path) => texts[path],
     stat: async (path) =>
       texts[path] === undefined
         ? undefined

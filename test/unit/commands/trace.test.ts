@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { trace } from '../../../src/commands/trace.ts'
-import { criticalPath, findStartups, parseSpans } from '../../../src/health/waterfall.ts'
+import { criticalPath, findStartups } from '../../../src/health/waterfall.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
 import { filesOf, keepingTerminal } from './ports.ts'
 
@@ -80,12 +80,5 @@ describe('criticalPath', () => {
   it('is the chain of steps that waited for each other, without the ones that enclose', () => {
     const [startup] = findStartups(spans)
     expect(startup && [...criticalPath(startup)]).toEqual(['ready', 'models', 'discover'])
-  })
-})
-
-describe('parseSpans', () => {
-  it('leaves a torn last line out and refuses a torn one before it', () => {
-    expect(parseSpans(`${lines(spans.slice(0, 1))}{"traceId":"a`)).toHaveLength(1)
-    expect(() => parseSpans(`{"traceId":"a\n${lines(spans.slice(0, 1))}`)).toThrow(SyntaxError)
   })
 })

@@ -35,6 +35,14 @@ describe('the outbox', () => {
     expect(parseSpans(texts.get('/t/outbox.ndjson') ?? '')).toEqual([span, span, span])
   })
 
+  test('leaves out a line that was torn, and loses no other', async () => {
+    const line = JSON.stringify(span)
+    expect(parseSpans(`${line.slice(0, 40)}\n${line}\n`)).toEqual([span])
+    const texts = new Map([['/t/outbox.ndjson', line.slice(0, 40)]])
+    await openOutbox(memoryFiles(texts), DIRECTORY).append([span])
+    expect(parseSpans(texts.get('/t/outbox.ndjson') ?? '')).toEqual([span])
+  })
+
   test('leaves out a last line that is not whole', () => {
     const line = JSON.stringify(span)
     expect(parseSpans(`${line}\n${line.slice(0, 40)}`)).toEqual([span])

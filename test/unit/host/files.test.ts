@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,17 @@ test('appending does not follow a link that somebody else put there', async () =
   await symlink('target', join(folder, 'outbox'))
   await expect(systemFiles.appendText(join(folder, 'outbox'), 'led astray')).rejects.toMatchObject({ code: 'ELOOP' })
   expect(await readFile(join(folder, 'target'), 'utf8')).toBe('kept')
+})
+
+test('what a unit left is read only when it is a file', async () => {
+  const folder = await scratch()
+  await writeFile(join(folder, 'report'), 'said')
+  await symlink('report', join(folder, 'link'))
+  execFileSync('mkfifo', [join(folder, 'fifo')])
+  expect(await systemFiles.readForeign(join(folder, 'report'))).toBe('said')
+  expect(await systemFiles.readForeign(join(folder, 'missing'))).toBeUndefined()
+  await expect(systemFiles.readForeign(join(folder, 'link'))).rejects.toMatchObject({ code: 'ELOOP' })
+  await expect(systemFiles.readForeign(join(folder, 'fifo'))).rejects.toThrow('is no file')
 })
 
 test('making a directory that is a link does not change the mode of what it points at', async () => {

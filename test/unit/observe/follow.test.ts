@@ -23,7 +23,7 @@ function follow(snapshots: readonly UnitSnapshot[], texts: ReadonlyMap<string, s
     snapshots: async () => snapshots,
   }
   const files = {
-    readText: async (file: string) => {
+    readForeign: async (file: string) => {
       reads.push(file)
       return texts.get(file)
     },
