@@ -84,6 +84,16 @@ describe('a machine that is ready', () => {
     expect((await readSpans(host)).filter(({ name }) => name === 'machine.startup').length).toBe(1)
   })
 
+  test('does not claim to be ready for a unit that ended while no controller looked', async () => {
+    await host.must('systemctl kill --signal=KILL --kill-whom=main comfy-machine')
+    await host.must('systemctl stop comfyui@gpu1')
+    await host.waitFor('comfy-machine status --json | grep -q \'"alive": *true\'', 40_000)
+    await host.must(until(503), { timeoutMs: 10_000 })
+    expect(await readStatus(host)).toMatchObject({ phase: 'degraded', trace_id: trace })
+    await host.must('systemctl start redis-worker@gpu1')
+    await host.must(until(200), { timeoutMs: 20_000 })
+  })
+
   test('comes up again with the host', async () => {
     await host.must('systemctl enable comfy-machine')
     await host.reboot()
