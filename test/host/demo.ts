@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { STARTUP_SPAN } from '../../src/steps.ts'
 import { machineEnv, secretsEnv } from '../fixtures/machine-env.ts'
 import { readSpans } from '../fixtures/spans.ts'
 import type { Host } from './host.ts'
@@ -16,6 +17,8 @@ const workflow = {
 }
 const PNG_SIGNATURE = '89504e470d0a1a0a'
 const SHOW_MS = 600_000
+// The trace is delivered some seconds after the start.
+const DELIVERY_TRIES = 60
 
 /**
  * `npm run demo`: a throw-away Debian host with systemd as PID 1, the package installed by apt, a machine with two mock
@@ -76,8 +79,12 @@ async function runJob(host: Host): Promise<boolean> {
 }
 
 async function sayWhereToLook(host: Host): Promise<void> {
-  await host.waitFor('grep -q machine.startup /var/log/otel/traces.json')
-  const spans = (await readSpans(host)).filter((span) => span.parentSpanId === '')
+  const roots = async () => (await readSpans(host)).filter((span) => span.name === STARTUP_SPAN)
+  let spans = await roots()
+  for (let tries = 0; spans.length === 0 && tries < DELIVERY_TRIES; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    spans = await roots()
+  }
   say(`
 The collector holds ${spans.length} trace(s): ${spans.map((span) => span.traceId).join(', ')}
 
