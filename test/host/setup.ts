@@ -111,7 +111,7 @@ async function baseLayer(): Promise<string> {
         `--customize-hook=/bin/sh ${hook} "$1"`,
         release,
         folder,
-        await mirror(),
+        ...(await mirror()),
       ],
       { timeoutMs: 900_000 },
     )
@@ -119,21 +119,20 @@ async function baseLayer(): Promise<string> {
   })
 }
 
-/** Address of a Debian archive: COMFY_TEST_MIRROR, else what this machine's apt uses when it is a Debian, else Debian's own. */
-async function mirror(): Promise<string> {
+/** Address of a Debian archive: COMFY_TEST_MIRROR, else what this machine's apt uses when it is a Debian; none for mmdebstrap's own choice. */
+async function mirror(): Promise<readonly string[]> {
   const chosen = process.env['COMFY_TEST_MIRROR']
-  if (chosen) return chosen
-  const fallback = 'http://deb.debian.org/debian'
-  if (!/^ID=debian$/m.test(await readFile('/etc/os-release', 'utf8'))) return fallback
+  if (chosen) return [chosen]
+  if (!/^ID=debian$/m.test(await readFile('/etc/os-release', 'utf8'))) return []
   const folder = '/etc/apt/sources.list.d'
   const files = ['/etc/apt/sources.list', ...(await readdir(folder)).map((name) => path.join(folder, name))]
   for (const file of files.filter((name) => existsSync(name))) {
     const address = (await readFile(file, 'utf8')).match(
       /^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?:\/\/\S+\/debian\/?)(?:\s|$)/m,
     )
-    if (address?.[1] !== undefined) return address[1]
+    if (address?.[1] !== undefined) return [address[1]]
   }
-  return fallback
+  return []
 }
 
 function environment(): Record<string, string> {
