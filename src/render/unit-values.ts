@@ -1,5 +1,11 @@
 import path from 'node:path'
-import type { MachinePlan, PlannedGpu, PlannedInstance, PlannedWorker } from '../plan/plan.ts'
+import {
+  type MachinePlan,
+  type PlannedGpu,
+  type PlannedInstance,
+  type PlannedWorker,
+  TELEMETRY_DIRECTORY,
+} from '../plan/plan.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
 
 /** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
@@ -43,9 +49,9 @@ export function secretsDirectory(plan: MachinePlan): string {
   return path.join(plan.paths.run, 'secrets')
 }
 
-/** The spool of traces. */
-export function telemetryDirectory(plan: { readonly paths: Pick<MachinePlan['paths'], 'workspace'> }): string {
-  return path.join(plan.paths.workspace, 'telemetry')
+/** The outbox of the worker of a GPU. */
+export function outboxDirectory(gpu: string): string {
+  return path.join(TELEMETRY_DIRECTORY, `worker-${gpu}`)
 }
 
 /** The directories of one ComfyUI instance that are never shared with another. */
@@ -106,7 +112,6 @@ function telemetryUnit(plan: MachinePlan): UnitToRender {
       logFields: logFields(plan),
       credentials: plan.secretNames.filter(isTelemetryName),
       secrets: secretsDirectory(plan),
-      outbox: quoteWord(telemetryDirectory(plan)),
     },
   }
 }
