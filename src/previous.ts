@@ -1,9 +1,10 @@
 import type { Recorder } from './emit/recorder.ts'
 import { readSpans } from './emit/segments.ts'
-import { interruptedSpan, rootSpanId } from './emit/spans.ts'
+import { interruptedSpan } from './emit/spans.ts'
 import { readStartupRecord, type StartupRecord, writeStartupRecord } from './emit/startup-record.ts'
 import type { Files } from './host/ports.ts'
 import { TELEMETRY_DIRECTORY } from './plan/plan.ts'
+import { rootSpanId } from './trace-context.ts'
 
 /** The startup before this one, as far as it is on record. */
 export function readPrevious(files: Files): Promise<StartupRecord | undefined> {

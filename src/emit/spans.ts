@@ -3,7 +3,7 @@ import type { Happening, Machine } from '../observe/machine.ts'
 import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
 import type { Attributes, ReportChild } from '../report.ts'
 import { FAILURE_EVENT, INCIDENT_SPAN, STARTUP_SPAN, stepOf } from '../steps.ts'
-import { spanIdOf, spanIdOfInvocation } from './span-id.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../trace-context.ts'
 
 type StepEnded = Extract<Happening, { kind: 'step-ended' }>
 type AttemptFailed = Extract<Happening, { kind: 'attempt-failed' }>
@@ -111,11 +111,6 @@ export function incidentSpan(machine: Machine, attempt: AttemptFailed, context: 
     error: `${failing.code}: ${failing.message}`,
     resource: context.resource,
   }
-}
-
-/** The span id of a startup's root. */
-export function rootSpanId(traceId: string): string {
-  return spanIdOf(traceId, STARTUP_SPAN)
 }
 
 /** The span id of a step: its unit's invocation where it has one unit of its own, else from its number. */

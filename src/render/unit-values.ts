@@ -6,6 +6,7 @@ import {
   type PlannedWorker,
   TELEMETRY_DIRECTORY,
 } from '../plan/plan.ts'
+import { rootSpanId, traceparentOf } from '../trace-context.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
 
 /** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
@@ -73,6 +74,11 @@ function logFields(plan: MachinePlan, gpu?: string): readonly string[] {
   return gpu === undefined ? fields : [...fields, assignment('COMFY_GPU', gpu)]
 }
 
+/** Hands the trace of the startup to a process and to what it runs, as the OpenTelemetry environment carrier does. */
+function traceEnvironment({ traceId }: MachinePlan): string {
+  return assignment('TRACEPARENT', traceparentOf(traceId, rootSpanId(traceId)))
+}
+
 function healthUnits(plan: MachinePlan): readonly UnitToRender[] {
   return [
     { name: 'comfy-health.socket', template: 'comfy-health.socket', values: { port: plan.health.port } },
@@ -90,6 +96,7 @@ function installers(plan: MachinePlan): readonly UnitToRender[] {
     template: `${name}.service`,
     values: {
       logFields: logFields(plan),
+      traceparent: traceEnvironment(plan),
       credentials: plan.secretNames.filter(wantsSecret),
       secrets: secretsDirectory(plan),
       writable: writablePaths(plan),
@@ -150,6 +157,7 @@ const workerUnit =
       comfyui: `comfyui@${worker.gpu}.service`,
       reportDirectory: reportDirectory(worker.unit),
       logFields: logFields(plan, worker.gpu),
+      traceparent: traceEnvironment(plan),
       credentials: plan.secretNames.filter((name) => name === HUB),
       secrets: secretsDirectory(plan),
     },
@@ -174,6 +182,7 @@ function comfyuiEnvironment(plan: MachinePlan, gpu: PlannedGpu): readonly string
     assignment('CUDA_DEVICE_ORDER', 'PCI_BUS_ID'),
     assignment('CUDA_VISIBLE_DEVICES', gpu.uuid ?? `MOCK-${gpu.index}`),
     assignment('PYTHONUNBUFFERED', '1'),
+    traceEnvironment(plan),
     ...proxies.map(([name, value]) => assignment(name, value)),
   ]
 }

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { statusText } from '../../../src/emit/recorder.ts'
-import { rootSpanId } from '../../../src/emit/spans.ts'
 import { MachineError } from '../../../src/errors.ts'
 import type { JournalEntry } from '../../../src/host/ports.ts'
 import { enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Machine, stepState } from '../../../src/observe/machine.ts'
+import { rootSpanId } from '../../../src/trace-context.ts'
 import { activating, active, at, failed, planned, TRACE_ID } from '../observe/build-machine.ts'
 import { memoryRecorder, NAMES } from './memory-recorder.ts'
 
