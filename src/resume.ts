@@ -41,6 +41,6 @@ function isUnfinished(state: MachineState, plan: MachinePlan, identity: Identity
 
 function resumedMachine(state: MachineState, plan: MachinePlan, identity: Identity): Machine {
   const planned = withPlan(newMachine(identity), plan, wantedUnits(plan))
-  const recordedExits = new Map(state.failing.map(({ unit, atUs }) => [unit, atUs]))
-  return { ...planned, state: { ...state, agentPid: identity.agentPid }, attempts: state.failing, recordedExits }
+  const recordedFailures = new Map(state.failing.map(({ unit, invocationId = '' }) => [unit, invocationId]))
+  return { ...planned, state: { ...state, agentPid: identity.agentPid }, attempts: state.failing, recordedFailures }
 }

@@ -69,6 +69,7 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     bootId: identity.bootId ?? '',
     agentPid: process.pid,
     startedUs: Math.round((performance.timeOrigin - 1) * 1000),
+    startedMonoUs: Number(process.hrtime.bigint() / 1000n) - Math.round((performance.now() + 1) * 1000),
   }
   const stateFile = path.join(RUN, 'state.json')
   const isFirstStart = (await systemFiles.stat(stateFile)) === undefined

@@ -3,7 +3,7 @@ import type { UnitSnapshot } from '../host/ports.ts'
 import type { Attributes, ReportChild, ReportedFailure } from '../report.ts'
 import { stepOf } from '../steps.ts'
 import { type Happening, type Machine, stepState, withStep } from './machine.ts'
-import type { FailingState, MachinePhase } from './state.ts'
+import type { FailingState, MachinePhase, UnitEnd } from './state.ts'
 
 /** A machine after something happened, and what is to be told about it. */
 export interface Folded {
@@ -28,6 +28,8 @@ export interface AttemptFailure {
   readonly startUs: number
   readonly atUs: number
   readonly failure: ReportedFailure
+  /** How systemd saw the unit end, where a unit failed. */
+  readonly end?: UnitEnd
 }
 
 /** Marks a step as running since `atUs`. */
@@ -54,6 +56,7 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
   const sameUnit = machine.attempts.filter((other) => other.step === number && other.unit === attempt.unit)
   const failing: FailingState = {
     ...attempt.failure,
+    ...attempt.end,
     step: number,
     stepName: stepOf(number).title,
     unit: attempt.unit,
@@ -72,12 +75,24 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
   }
 }
 
+/** Marks the last failed attempt of a unit as the one after which systemd gave it up. */
+export function giveUp(machine: Machine, unit: string): Machine {
+  const mark = (each: FailingState): FailingState => {
+    if (each !== last) return each
+    const { willRestart: _, ...rest } = each
+    return { ...rest, givenUp: true }
+  }
+  const last = machine.attempts.findLast((each) => each.unit === unit)
+  const failing = machine.state.failing.map(mark)
+  return { ...machine, attempts: machine.attempts.map(mark), state: { ...machine.state, failing } }
+}
+
 /** Ends a step as failed; its last failed attempt has been recorded before. */
 export function failStep(machine: Machine, number: number, startUs: number, atUs: number, unit?: UnitSnapshot): Folded {
   const before = stepState(machine, number)
   if (before.state === 'failed') return { machine, happenings: [] }
   const name = unit === undefined ? {} : { unit: unit.name }
-  const after = withStep(machine, number, { state: 'failed', startUs, endUs: atUs, ...name })
+  const after = withStep(machine, number, { state: 'failed', startUs: Math.min(startUs, atUs), endUs: atUs, ...name })
   return { machine: after, happenings: [ended(after, number, unit, [])] }
 }
 

@@ -5,7 +5,7 @@ import { foldUnit } from '../../src/observe/fold-unit.ts'
 import type { Identity, Machine } from '../../src/observe/machine.ts'
 import type { MachineState } from '../../src/observe/state.ts'
 import { readUnfinished } from '../../src/resume.ts'
-import { active, at, failed, foldAll, planned, planOf, TRACE_ID } from './observe/build-machine.ts'
+import { active, at, failed, foldAll, monoAt, planned, planOf, TRACE_ID } from './observe/build-machine.ts'
 
 const RUN = '/run/comfy-machine'
 const identity: Identity = {
@@ -15,6 +15,7 @@ const identity: Identity = {
   bootId: 'b1',
   agentPid: 77,
   startedUs: at(100),
+  startedMonoUs: monoAt(100),
 }
 
 /** A start of which steps 1 to 11 are done, one unit is active and one has failed. */
