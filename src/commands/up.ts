@@ -75,6 +75,7 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     bootId: identity.bootId ?? '',
     agentPid: process.pid,
     startedUs: Math.round((performance.timeOrigin - 1) * 1000),
+    startedMonoUs: Number(process.hrtime.bigint() / 1000n) - Math.round((performance.now() + 1) * 1000),
   }
   const stateFile = path.join(RUN_DIRECTORY, 'state.json')
   const isFirstState = (await systemFiles.stat(stateFile)) === undefined

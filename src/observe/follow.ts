@@ -1,11 +1,18 @@
 import path from 'node:path'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../host/ports.ts'
 import { REPORT_FILE, type ReportLine } from '../report.ts'
+import { foldJobless, foldJobNew, foldJobRemoved } from './fold-job.ts'
 import type { Folded } from './fold-step.ts'
-import { foldJobNew, foldJobRemoved, foldUnit } from './fold-unit.ts'
+import { foldUnit, hasStarted } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
+import { lastChangeMonoUs } from './unit-times.ts'
 
-const RESYNC_MS = 300_000
+const TARGET = 'comfy-machine.target'
+// A signal was never seen to be lost. One line per unit is cheap to read, 450 properties per unit are not.
+const CHECK_MS = 30_000
+const CHECKS_PER_RESYNC = 10
+// systemd goes on telling of units for a moment after it has reloaded.
+const RELOADED_MS = 100
 
 /** What following needs of its surroundings. */
 export interface FollowerHost {
@@ -15,6 +22,8 @@ export interface FollowerHost {
   readonly reports: string
   readonly fold: (apply: (machine: Machine) => Folded) => void
   readonly machine: () => Machine
+  /** Microseconds since the epoch. */
+  readonly nowUs: () => number
   /** Told when something could not be read; following goes on. */
   readonly onProblem: (problem: unknown) => void
 }
@@ -23,25 +32,29 @@ export interface FollowerHost {
 export class Follower {
   readonly #host: FollowerHost
   readonly #units: readonly string[]
+  readonly #names: ReadonlySet<string>
   #queue: Promise<void> = Promise.resolve()
   #stopSignals: () => void = () => undefined
   #timer: NodeJS.Timeout | undefined
+  #reloaded: NodeJS.Timeout | undefined
+  #checks = 0
 
   constructor(host: FollowerHost, units: readonly string[]) {
     this.#host = host
     this.#units = units
+    this.#names = new Set(units)
   }
 
   /** Begins to listen. Signals carry whole snapshots, so nothing is read again after one. */
   start(): void {
     this.#stopSignals = this.#host.manager.follow((event) => this.#enqueue(() => this.#onEvent(event)))
-    this.#timer = setInterval(() => this.#enqueue(() => this.#resync()), RESYNC_MS)
+    this.#timer = setInterval(() => this.#enqueue(() => this.#check()), CHECK_MS)
     this.#timer.unref()
   }
 
-  /** Reads the state of every unit now; after a lost connection and after a restart of the controller. */
+  /** Reads the state of every unit now, after a restart of the controller. The start may not have been asked for yet. */
   async resync(): Promise<void> {
-    this.#enqueue(() => this.#resync())
+    this.#enqueue(() => this.#read(this.#units))
     await this.#queue
   }
 
@@ -53,6 +66,7 @@ export class Follower {
   stop(): void {
     this.#stopSignals()
     clearInterval(this.#timer)
+    clearTimeout(this.#reloaded)
   }
 
   #enqueue(work: () => Promise<void>): void {
@@ -63,7 +77,7 @@ export class Follower {
     const { fold } = this.#host
     switch (event.kind) {
       case 'unit':
-        if (this.#units.includes(event.unit.name)) await this.#onUnit(event.unit)
+        if (this.#names.has(event.unit.name) && !this.#isOutdated(event.unit)) await this.#onUnit(event.unit)
         return
       case 'job-new':
         fold((machine) => foldJobNew(machine, event.unit, event.atUs))
@@ -74,10 +88,18 @@ export class Follower {
       case 'up':
         return this.#resync()
       case 'reloading':
-        return event.active ? undefined : this.#resync()
+        clearTimeout(this.#reloaded)
+        if (!event.active) this.#reloaded = setTimeout(() => this.#enqueue(() => this.#resync()), RELOADED_MS)
+        return
       case 'down':
         return
     }
+  }
+
+  // A change that was told before the unit was last read, and is folded after it.
+  #isOutdated(unit: UnitSnapshot): boolean {
+    const known = this.#host.machine().snapshots.get(unit.name)
+    return known !== undefined && lastChangeMonoUs(unit) < lastChangeMonoUs(known)
   }
 
   async #onUnit(unit: UnitSnapshot): Promise<void> {
@@ -102,7 +124,47 @@ export class Follower {
   }
 
   async #resync(): Promise<void> {
-    for (const snapshot of await this.#host.manager.snapshots(this.#units)) await this.#onUnit(snapshot)
+    await this.#read(this.#units)
+    await this.#judge()
+  }
+
+  async #read(names: readonly string[]): Promise<void> {
+    for (const snapshot of await this.#host.manager.snapshots(names)) await this.#onUnit(snapshot)
+  }
+
+  // Only after the start was asked for: a unit whose job is still to be queued has none either.
+  async #judge(): Promise<void> {
+    const waiting = this.#waiting()
+    if (waiting.length === 0) return
+    const [target] = await this.#host.manager.snapshots([TARGET])
+    const isAsked = target !== undefined && (target.jobId !== 0 || hasStarted(this.#host.machine(), target))
+    if (!isAsked) return
+    await this.#read(waiting)
+    // What was told meanwhile says more than what was read, and comes first.
+    this.#enqueue(async () => {
+      for (const name of waiting) {
+        const unit = this.#host.machine().snapshots.get(name)
+        if (unit !== undefined) this.#host.fold((machine) => foldJobless(machine, unit, this.#host.nowUs()))
+      }
+    })
+  }
+
+  #waiting(): readonly string[] {
+    const { outcomes, snapshots } = this.#host.machine()
+    return this.#units.filter((name) => outcomes.get(name) === 'pending' && snapshots.get(name)?.jobId === 0)
+  }
+
+  async #check(): Promise<void> {
+    this.#checks += 1
+    if (this.#checks % CHECKS_PER_RESYNC === 0) return this.#resync()
+    const { snapshots } = this.#host.machine()
+    const listed = new Map((await this.#host.manager.list(this.#units)).map((unit) => [unit.name, unit]))
+    const changed = this.#units.filter((name) => {
+      const [now, known] = [listed.get(name), snapshots.get(name)]
+      return now?.activeState !== known?.activeState || now?.subState !== known?.subState || now?.jobId !== known?.jobId
+    })
+    if (changed.length > 0) await this.#read(changed)
+    await this.#judge()
   }
 }
 

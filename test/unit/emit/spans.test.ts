@@ -2,8 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { incidentSpan, startupSpan, stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
+import { foldJobNew } from '../../../src/observe/fold-job.ts'
 import { endStep, enterPhase } from '../../../src/observe/fold-step.ts'
-import { foldJobNew, foldUnit } from '../../../src/observe/fold-unit.ts'
+import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import type { Happening, Machine } from '../../../src/observe/machine.ts'
 import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../../../src/trace-context.ts'
 import {
@@ -92,7 +93,8 @@ describe('the span of a step', () => {
 
   test('has an event for each failed attempt, and an error only when the step ended failed', () => {
     const unit = 'comfyui@gpu0.service'
-    const attempts = [restarting(unit, 1, 2), restarting(unit, 1, 4, { execMainStartUs: at(3) })]
+    const again = { execMainStartUs: at(3), invocationId: invocationOf(unit, 2) }
+    const attempts = [restarting(unit, 1, 2), restarting(unit, 1, 4, again)]
     const folds = attempts.map((each) => (machine: Machine) => foldUnit(machine, each, []))
     const good = foldAll(planned(1), [...folds, (machine) => foldUnit(machine, active(unit, 1, 6), [])])
     const [step, instance] = spansOf(good.machine, good.happenings)

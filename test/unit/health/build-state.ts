@@ -72,6 +72,7 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
     healthPort: 9090,
     workersConfig: 'comfyui:2',
     startedUs: BEGUN_US,
+    startedMonoUs: 500_000_000,
     updatedUs: BEGUN_US + 18_000_000,
     steps: STEPS.map(({ number }) => buildStep(number, number < 17 ? 'done' : number === 17 ? 'running' : 'pending')),
     units: [buildUnit('comfy-health.service'), buildUnit('comfy-install-nodes.service', { activeState: 'activating' })],

@@ -1,16 +1,18 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../../../src/host/ports.ts'
 import { Follower, parseReport } from '../../../src/observe/follow.ts'
 import { type Machine, stepState } from '../../../src/observe/machine.ts'
-import { active, at, failed, invocationOf, planned, unitOf } from './build-machine.ts'
+import { activating, active, at, failed, invocationOf, planned, unitOf } from './build-machine.ts'
 
 const NODES = 'comfy-install-nodes.service'
 const MODELS = 'comfy-install-models.service'
 
 /** A follower of two units over a manager whose events and answers the test gives. */
-function follow(snapshots: readonly UnitSnapshot[], texts: ReadonlyMap<string, string> = new Map()) {
+function follow(initial: readonly UnitSnapshot[], texts: ReadonlyMap<string, string> = new Map()) {
   let tell: (event: ManagerEvent) => void = () => undefined
   let machine: Machine = planned()
+  let snapshots = initial
+  const asked: string[][] = []
   const problems: unknown[] = []
   const reads: string[] = []
   const manager = {
@@ -20,7 +22,11 @@ function follow(snapshots: readonly UnitSnapshot[], texts: ReadonlyMap<string, s
         tell = () => undefined
       }
     },
-    snapshots: async () => snapshots,
+    snapshots: async (names: readonly string[]) => {
+      asked.push([...names])
+      return names.map((name) => snapshots.find((unit) => unit.name === name) ?? unitOf(name))
+    },
+    list: async () => snapshots,
   }
   const files = {
     readForeign: async (file: string) => {
@@ -37,15 +43,37 @@ function follow(snapshots: readonly UnitSnapshot[], texts: ReadonlyMap<string, s
         machine = apply(machine).machine
       },
       machine: () => machine,
+      nowUs: () => at(99),
       onProblem: (problem) => void problems.push(problem),
     },
     [NODES, MODELS],
   )
   follower.start()
-  return { follower, problems, reads, tell: (event: ManagerEvent) => tell(event), machine: () => machine }
+  const become = (...units: readonly UnitSnapshot[]): void => {
+    snapshots = units
+  }
+  return {
+    follower,
+    problems,
+    reads,
+    asked,
+    become,
+    tell: (event: ManagerEvent) => tell(event),
+    machine: () => machine,
+  }
 }
 
+const outcomesOf = (machine: Machine) => [NODES, MODELS].map((name) => machine.outcomes.get(name))
+
 describe('Follower', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
   test('folds every change in order, with the report where a unit came to an end', async () => {
     const report = {
       kind: 'failure',
@@ -81,6 +109,7 @@ describe('Follower', () => {
       await follower.settled()
       expect(stepState(machine(), 17).state).toBe('pending')
       tell(event)
+      await vi.advanceTimersByTimeAsync(150)
       await follower.settled()
       expect(stepState(machine(), 17).state).toBe('done')
       follower.stop()
@@ -97,6 +126,66 @@ describe('Follower', () => {
     await follower.settled()
     expect(problems).toHaveLength(1)
     expect([17, 18].map((number) => stepState(machine(), number).state)).toEqual(['done', 'done'])
+    follower.stop()
+  })
+
+  test('looks once after many reloads at once', async () => {
+    const { follower, tell, asked } = follow([active(NODES, 1, 2), active(MODELS, 1, 2)])
+    for (let reload = 0; reload < 5; reload += 1) {
+      tell({ kind: 'reloading', active: true, atUs: at(3) })
+      tell({ kind: 'reloading', active: false, atUs: at(3) })
+      await vi.advanceTimersByTimeAsync(20)
+    }
+    await vi.advanceTimersByTimeAsync(200)
+    expect(asked).toEqual([[NODES, MODELS]])
+    follower.stop()
+  })
+
+  test('judges what the end of a job said while nobody listened', async () => {
+    const target = unitOf('comfy-machine.target', { activeState: 'active', inactiveExitUs: at(1), conditionUs: at(1) })
+    const skipped = unitOf(MODELS, { conditionResult: false, conditionUs: at(2) })
+    const { follower, tell, machine } = follow([target, failed(NODES, 1, 2), skipped])
+    tell({ kind: 'up' })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(outcomesOf(machine())).toEqual(['failed', 'skipped'])
+    follower.stop()
+  })
+
+  test('judges nobody before the start of the machine was asked for', async () => {
+    const { follower, tell, machine, become } = follow([unitOf(NODES), unitOf(MODELS)])
+    tell({ kind: 'up' })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(outcomesOf(machine())).toEqual(['pending', 'pending'])
+    become(unitOf('comfy-machine.target', { jobId: 4 }))
+    await follower.resync()
+    expect(outcomesOf(machine())).toEqual(['pending', 'pending'])
+    tell({ kind: 'up' })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(outcomesOf(machine())).toEqual(['blocked', 'blocked'])
+    follower.stop()
+  })
+
+  test('finds within 30 seconds what no signal told, and reads only what changed', async () => {
+    const { follower, machine, asked, become } = follow([active(NODES, 1, 2), active(MODELS, 1, 2)])
+    await follower.resync()
+    asked.length = 0
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(asked).toEqual([])
+    become(active(NODES, 1, 2), failed(MODELS, 1, 20))
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(asked).toEqual([[MODELS]])
+    expect(outcomesOf(machine())).toEqual(['active', 'failed'])
+    follower.stop()
+  })
+
+  test('does not go back to what was told before a unit was read', async () => {
+    const { follower, tell, machine } = follow([active(NODES, 1, 2), unitOf(MODELS)])
+    tell({ kind: 'up' })
+    tell({ kind: 'unit', unit: unitOf(NODES, { jobId: 7 }) })
+    tell({ kind: 'unit', unit: activating(NODES, 1) })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(machine().outcomes.get(NODES)).toBe('active')
+    expect(machine().state.failing).toEqual([])
     follower.stop()
   })
 
