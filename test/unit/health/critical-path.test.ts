@@ -27,6 +27,12 @@ describe('criticalSteps', () => {
     ])
     expect(numbers(tree)).toEqual([10, 18])
   })
+
+  test('allows for clock noise between two steps, and for no more', () => {
+    const overlapping = (ms: number) => [buildStepSpan(16, 0, 50 + ms), buildStepSpan(18, 50, 100), buildRoot(0, 100)]
+    expect(numbers(treeOf(overlapping(2)))).toEqual([16, 18])
+    expect(numbers(treeOf(overlapping(3)))).toEqual([18])
+  })
 })
 
 describe('criticalSpans', () => {
