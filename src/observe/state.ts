@@ -76,6 +76,8 @@ export interface FailingState extends ReportedFailure, UnitEnd {
   readonly run: string
   readonly atUs: number
   readonly attempt: number
+  /** The last lines of the unit's journal before it failed, oldest first. */
+  readonly lines?: readonly string[]
 }
 
 /** A GPU of the plan. */
