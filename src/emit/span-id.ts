@@ -18,3 +18,11 @@ export function spanIdOf(traceId: string, name: string): string {
 export function spanIdOfInvocation(invocationId: string): string {
   return invocationId.slice(0, 16)
 }
+
+/**
+ * The span id of a piece of a unit's work: it follows from the unit's InvocationID (the trace id where there is none) and
+ * the keys that lead to the piece, so that the process that does the work knows it too.
+ */
+export function spanIdOfWork(invocationId: string, keys: readonly string[]): string {
+  return spanIdOf(invocationId, `child/${keys.join('/')}`)
+}
