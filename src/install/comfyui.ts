@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
-import type { Git, Python, Trees } from '../host/install-ports.ts'
+import type { FetchedRevision, Git, Python, Trees } from '../host/install-ports.ts'
 import { instanceDirectories } from '../render/unit-values.ts'
 import type { Attributes } from '../report.ts'
 import { withoutUser } from './component-safety.ts'
@@ -103,14 +103,21 @@ async function runStage<T>(
 /** Makes the wanted commit present in the mirror. */
 async function fetchSource(context: InstallContext, git: Git, home: string): Promise<ComfyUILock> {
   const url = withoutUser(context.plan.comfyui.repoUrl)
-  const fetch = async (): Promise<{ lock: ComfyUILock; mirror: string }> => {
-    const lock = await resolveSource(context, git, home)
-    return { lock, mirror: (await git.fetch(lock.repoUrl, { commit: lock.commit })).mirror }
+  // A name that only a fetch can resolve is fetched before its commit is known.
+  let mirror: FetchedRevision['mirror'] = 'reused'
+  const fetchRevision: Git['fetch'] = async (from, revision) => {
+    const fetched = await git.fetch(from, revision)
+    if (fetched.mirror === 'fetched') mirror = 'fetched'
+    return fetched
   }
-  const { lock } = await runStage(context, 'fetch', `fetching ComfyUI from ${url}`, fetch, ({ lock, mirror }) => {
-    return { 'git.url': url, 'git.commit': lock.commit, 'git.ref': lock.resolved, 'git.mirror': mirror }
+  const fetch = async (): Promise<ComfyUILock> => {
+    const lock = await resolveSource(context, { ...git, fetch: fetchRevision }, home)
+    await fetchRevision(lock.repoUrl, { commit: lock.commit })
+    return lock
+  }
+  return runStage(context, 'fetch', `fetching ComfyUI from ${url}`, fetch, ({ commit, resolved }) => {
+    return { 'git.url': url, 'git.commit': commit, 'git.ref': resolved, 'git.mirror': mirror }
   })
-  return lock
 }
 
 /** The lock of the wanted source; made and written when there is none yet. */

@@ -46,6 +46,15 @@ describe('installComfyUI', () => {
     expect(children.get('packages')).toMatchObject({ state: 'done', attributes: { 'python.installer': 'pip' } })
   })
 
+  it('calls fetched what it had to fetch to resolve it', async () => {
+    const context = memoryContext({}, {}, 14)
+    const tools = await toolsOf(context)()
+    const mirrors: ('reused' | 'fetched')[] = ['fetched', 'reused']
+    const fetch = async () => ({ commit: COMMIT, mirror: mirrors.shift() ?? 'reused' })
+    await installComfyUI(context, async () => ({ ...tools, git: { ...tools.git, listRemote: async () => [], fetch } }))
+    expect(childrenOf(context).get('fetch')?.attributes).toMatchObject({ 'git.ref': 'HEAD', 'git.mirror': 'fetched' })
+  })
+
   it('tells at which stage it is', async () => {
     const context = memoryContext({}, {}, 14)
     await installComfyUI(context, toolsOf(context))
