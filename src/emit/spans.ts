@@ -1,9 +1,9 @@
 import type { SpanLink, SpanRecord } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
-import type { Attributes, ReportChild } from '../report.ts'
+import type { Attributes, ReportedWork } from '../report.ts'
 import { FAILURE_EVENT, INCIDENT_SPAN, STARTUP_SPAN, stepOf } from '../steps.ts'
-import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../trace-context.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation, spanIdOfWork } from '../trace-context.ts'
 
 type StepEnded = Extract<Happening, { kind: 'step-ended' }>
 type AttemptFailed = Extract<Happening, { kind: 'attempt-failed' }>
@@ -21,7 +21,9 @@ export function stepSpans(machine: Machine, ended: StepEnded, context: TraceCont
   const own = stepSpan(machine, ended, context)
   const endedInstances = step.instances.filter((instance) => instance.endUs !== undefined)
   const instances = endedInstances.map((instance) => instanceSpan(machine, step, instance, own.spanId, context))
-  const children = ended.children.map((child, index) => childSpan(machine, step, child, index, own.spanId, context))
+  const invocationId = ended.unit?.invocationId || context.traceId
+  const place = { parent: own.spanId, invocationId, keys: [] }
+  const children = ended.children.flatMap((child) => childSpan(machine, step, child, place, context))
   return [own, ...instances, ...children]
 }
 
@@ -177,27 +179,35 @@ function instanceSpan(
   }
 }
 
+/** A piece of work and, after it, the pieces it consists of. */
 function childSpan(
   machine: Machine,
   step: StepState,
-  child: ReportChild,
-  index: number,
-  parent: string,
+  child: ReportedWork,
+  place: { readonly parent: string; readonly invocationId: string; readonly keys: readonly string[] },
   context: TraceContext,
-): SpanRecord {
+): readonly SpanRecord[] {
+  const keys = [...place.keys, child.key ?? child.name]
+  const spanId = spanIdOfWork(place.invocationId, keys)
+  const unit = step.unit ?? ''
+  const failings = (child.attempts ?? []).map((each) => {
+    return { ...each, step: step.number, stepName: step.title, unit, run: '' }
+  })
   const failure = child.failure && `${child.failure.code}: ${child.failure.message}`
-  return {
+  const own: SpanRecord = {
     ...context,
-    spanId: spanIdOf(context.traceId, `step/${step.number}/${index}/${child.name}`),
-    parentSpanId: parent,
+    spanId,
+    parentSpanId: place.parent,
     name: child.name,
     startUs: child.startUs,
     endUs: child.endUs,
     attributes: { ...stepAttributes(machine, step), ...child.attributes, 'step.state': child.state },
-    events: [],
+    events: failings.map((failing) => failureEvent(failing, child.startUs)),
     links: [],
     ...(failure === undefined ? {} : { error: failure }),
   }
+  const below = { ...place, parent: spanId, keys }
+  return [own, ...(child.children ?? []).flatMap((each) => childSpan(machine, step, each, below, context))]
 }
 
 function failureEvent(failing: FailingState, startUs: number): SpanEvent {

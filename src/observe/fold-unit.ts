@@ -1,8 +1,9 @@
 import type { UnitSnapshot } from '../host/ports.ts'
-import type { Attributes, ReportChild, ReportLine } from '../report.ts'
+import type { Attributes, Progress, ReportChild, ReportLine } from '../report.ts'
 import { endInstance, remember, withInstance, withOutcome } from './fold-instance.ts'
 import { addEvidence, endStep, type Folded, failAttempt, failStep, giveUp } from './fold-step.ts'
 import { type Happening, type Machine, stepState, withStep } from './machine.ts'
+import { foldProgress } from './progress.ts'
 import { endOfUnit, failureOfUnit, stoppedFailure } from './unit-failure.ts'
 import { stepsOfUnit, type UnitStep } from './unit-steps.ts'
 import { attemptEnd, attemptStart, becameActive, endAfter, leftInactive } from './unit-times.ts'
@@ -10,8 +11,13 @@ import { attemptEnd, attemptStart, becameActive, endAfter, leftInactive } from '
 /** Not wanted itself, but why the health server cannot start shows in it. */
 export const HEALTH_SOCKET = 'comfy-health.socket'
 
-/** A change of a wanted unit, with the report its process left so far. Snapshots may repeat; what was told is not told again. */
-export function foldUnit(machine: Machine, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {
+/** A change of a wanted unit, with the report and the progress its process left so far. Snapshots may repeat; what was told is not told again. */
+export function foldUnit(
+  machine: Machine,
+  unit: UnitSnapshot,
+  report: readonly ReportLine[],
+  progress?: Progress,
+): Folded {
   if (!machine.outcomes.has(unit.name))
     return { machine: unit.name === HEALTH_SOCKET ? remember(machine, unit) : machine, happenings: [] }
   let folded: Folded = { machine: remember(machine, unit), happenings: [] }
@@ -23,6 +29,7 @@ export function foldUnit(machine: Machine, unit: UnitSnapshot, report: readonly 
   then((current) => foldReportedSteps(current, unit, report))
   for (const shown of stepsOfUnit(unit.name, 'unit')) {
     if (fresh && unit.activeState === 'activating') then((current) => foldRunning(current, shown, unit))
+    folded = { ...folded, machine: foldProgress(folded.machine, shown.step.number, unit, progress) }
     if (isFailedAttempt(machine, unit)) then((current) => foldAttempt(current, shown, unit, report))
     if (isUp(unit) && fresh) then((current) => foldUp(current, shown, unit, report))
     if (isDown(unit) && unit.inactiveEnterMonoUs >= machine.state.startedMonoUs)

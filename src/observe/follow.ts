@@ -1,10 +1,11 @@
 import path from 'node:path'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../host/ports.ts'
-import { REPORT_FILE, type ReportLine } from '../report.ts'
+import { PROGRESS_FILE, type Progress, REPORT_FILE, type ReportLine } from '../report.ts'
 import { foldJobless, foldJobNew, foldJobRemoved } from './fold-job.ts'
 import type { Folded } from './fold-step.ts'
 import { foldUnit, hasStarted } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
+import { parseProgress } from './progress.ts'
 import { lastChangeMonoUs } from './unit-times.ts'
 
 const TARGET = 'comfy-machine.target'
@@ -33,6 +34,7 @@ export class Follower {
   readonly #host: FollowerHost
   readonly #units: readonly string[]
   readonly #names: ReadonlySet<string>
+  readonly #unreadable = new Set<string>()
   #queue: Promise<void> = Promise.resolve()
   #stopSignals: () => void = () => undefined
   #timer: NodeJS.Timeout | undefined
@@ -104,7 +106,25 @@ export class Follower {
 
   async #onUnit(unit: UnitSnapshot): Promise<void> {
     const report = this.#needsReport(unit) ? await this.#readReport(unit.name).catch(this.#withoutReport) : []
-    this.#host.fold((machine) => foldUnit(machine, unit, report))
+    const progress = this.#hasSpoken(unit) ? await this.#readProgress(unit) : undefined
+    this.#host.fold((machine) => foldUnit(machine, unit, report, progress))
+  }
+
+  // A unit writes its progress before it changes its STATUS= text.
+  #hasSpoken({ name, activeState, statusText }: UnitSnapshot): boolean {
+    if (activeState !== 'activating' || statusText === '') return false
+    return this.#host.machine().snapshots.get(name)?.statusText !== statusText
+  }
+
+  async #readProgress({ name, invocationId }: UnitSnapshot): Promise<Progress | undefined> {
+    try {
+      return parseProgress(await this.#host.files.readForeign(this.#fileOf(name, PROGRESS_FILE)), invocationId)
+    } catch (problem) {
+      // It would be said again at every change of the unit's text.
+      if (!this.#unreadable.has(name)) this.#host.onProblem(problem)
+      this.#unreadable.add(name)
+      return undefined
+    }
   }
 
   #needsReport(unit: UnitSnapshot): boolean {
@@ -119,8 +139,11 @@ export class Follower {
   }
 
   async #readReport(unit: string): Promise<readonly ReportLine[]> {
-    const file = path.join(this.#host.reports, unit.replace(/\.service$/, ''), REPORT_FILE)
-    return parseReport((await this.#host.files.readForeign(file)) ?? '')
+    return parseReport((await this.#host.files.readForeign(this.#fileOf(unit, REPORT_FILE))) ?? '')
+  }
+
+  #fileOf(unit: string, name: string): string {
+    return path.join(this.#host.reports, unit.replace(/\.service$/, ''), name)
   }
 
   async #resync(): Promise<void> {

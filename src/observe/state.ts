@@ -1,4 +1,4 @@
-import type { Attributes, ReportedFailure } from '../report.ts'
+import type { Attributes, Progress, ReportedFailure } from '../report.ts'
 import type { Phase } from '../steps.ts'
 
 /** State of one step. `skipped` means a Condition said no, which systemd reports as done. */
@@ -22,6 +22,8 @@ export interface StepState {
   readonly invocationId?: string
   /** What is going on now, from the unit's STATUS= text. */
   readonly detail?: string
+  /** How far it has come, while it runs and its unit tells. */
+  readonly progress?: Progress
   /** Failed attempts so far. */
   readonly attempts: number
   readonly attributes: Attributes

@@ -6,7 +6,7 @@ import { foldJobNew } from '../../../src/observe/fold-job.ts'
 import { endStep, enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import type { Happening, Machine } from '../../../src/observe/machine.ts'
-import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../../../src/trace-context.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation, spanIdOfWork } from '../../../src/trace-context.ts'
 import {
   active,
   at,
@@ -89,6 +89,44 @@ describe('the span of a step', () => {
     ])
     expect(b?.error).toBe('CM1804: ae.safetensors: sha256 is 3f, expected 9a')
     expect(a).not.toHaveProperty('error')
+  })
+
+  test('has the pieces of a piece of work below it, with ids that its unit can compute', () => {
+    const work = (name: string, changes: object = {}) =>
+      ({ name, startUs: at(1), endUs: at(2), state: 'done', attributes: {}, ...changes }) as const
+    const clone = work('clone', { attributes: { 'git.mirror': 'reused' } })
+    const node = { kind: 'child', ...work('node a', { key: 'a/b', children: [clone, work('install')] }) } as const
+    const other = { kind: 'child', ...work('node a', { children: [clone] }) } as const
+    const report = reportOf(invocationOf(MODELS), node, other)
+    const folded = foldAll(planned(), [(machine) => foldUnit(machine, active(MODELS, 1, 4), report)])
+    const [own, ...spans] = spansOf(folded.machine, folded.happenings)
+    const idOf = (...keys: readonly string[]): string => spanIdOfWork(invocationOf(MODELS), keys)
+    expect(spans.map(({ name, spanId, parentSpanId }) => [name, spanId, parentSpanId])).toEqual([
+      ['node a', idOf('a/b'), own?.spanId],
+      ['clone', idOf('a/b', 'clone'), idOf('a/b')],
+      ['install', idOf('a/b', 'install'), idOf('a/b')],
+      ['node a', idOf('node a'), own?.spanId],
+      ['clone', idOf('node a', 'clone'), idOf('node a')],
+    ])
+    expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(5)
+    expect(spans[1]?.attributes).toMatchObject({ step_number: 18, 'git.mirror': 'reused', 'step.state': 'done' })
+  })
+
+  test('has an event on a piece of work for each attempt at it that failed', () => {
+    const { code, type, message, hint } = failingAt()
+    const attempts = [{ code, type, message, hint, atUs: at(1.5), attempt: 1 }]
+    const model = { kind: 'child', name: 'm', startUs: at(1), endUs: at(2), state: 'done', attributes: {} } as const
+    const report = reportOf(invocationOf(MODELS), { ...model, attempts })
+    const folded = foldAll(planned(), [(machine) => foldUnit(machine, active(MODELS, 1, 4), report)])
+    const [, span] = spansOf(folded.machine, folded.happenings)
+    expect(span?.events).toMatchObject([
+      {
+        name: 'machine.step.failure',
+        atUs: at(1.5),
+        attributes: { step_number: 18, error_code: 'CM1804', retry_attempt: 1, duration_ms: 500, unit: MODELS },
+      },
+    ])
+    expect(span).not.toHaveProperty('error')
   })
 
   test('has an event for each failed attempt, and an error only when the step ended failed', () => {
@@ -221,6 +259,10 @@ describe('span ids', () => {
   test('differ between all spans of a startup', () => {
     const ids = Array.from({ length: 21 }, (_, index) => stepSpanId(TRACE_ID, index + 1, undefined))
     expect(new Set([...ids, rootSpanId(TRACE_ID)]).size).toBe(22)
+  })
+
+  test('of work follow from the invocation and the keys', () => {
+    expect(spanIdOfWork('f', ['a', 'b'])).toBe(spanIdOf('f', 'child/a/b'))
   })
 
   test('of a unit are the first half of its invocation id', () => {

@@ -2,13 +2,13 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../../../src/host/ports.ts'
 import { Follower, parseReport } from '../../../src/observe/follow.ts'
 import { type Machine, stepState } from '../../../src/observe/machine.ts'
-import { activating, active, at, failed, invocationOf, planned, unitOf } from './build-machine.ts'
+import { activating, active, at, failed, invocationOf, planned, restarting, unitOf } from './build-machine.ts'
 
 const NODES = 'comfy-install-nodes.service'
 const MODELS = 'comfy-install-models.service'
 
 /** A follower of two units over a manager whose events and answers the test gives. */
-function follow(initial: readonly UnitSnapshot[], texts: ReadonlyMap<string, string> = new Map()) {
+function follow(initial: readonly UnitSnapshot[], texts: Pick<ReadonlyMap<string, string>, 'get'> = new Map()) {
   let tell: (event: ManagerEvent) => void = () => undefined
   let machine: Machine = planned()
   let snapshots = initial
@@ -187,6 +187,71 @@ describe('Follower', () => {
     expect(machine().outcomes.get(NODES)).toBe('active')
     expect(machine().state.failing).toEqual([])
     follower.stop()
+  })
+
+  describe('the progress of a step', () => {
+    const FILE = '/run/c/comfy-install-models/progress.json'
+    const textOf = (done: number, invocationId = invocationOf(MODELS)): string =>
+      JSON.stringify({ invocationId, done, total: 3, bytes: 7, current: ['a'] })
+    const saying = (statusText: string): ManagerEvent => {
+      return { kind: 'unit', unit: activating(MODELS, 1, { statusText }) }
+    }
+
+    test('is read when the unit says something else, and gone when the step ends', async () => {
+      const texts = new Map([[FILE, textOf(1)]])
+      const { follower, tell, machine, reads } = follow([], texts)
+      const shown = async (event: ManagerEvent) => {
+        tell(event)
+        await follower.settled()
+        return stepState(machine(), 18).progress
+      }
+      expect(await shown(saying(''))).toBeUndefined()
+      expect(reads).toEqual([])
+      expect(await shown(saying('one'))).toEqual({ done: 1, total: 3, bytes: 7, current: ['a'] })
+      texts.set(FILE, textOf(2))
+      expect(await shown(saying('one'))).toMatchObject({ done: 1 })
+      expect(await shown(saying('two'))).toMatchObject({ done: 2 })
+      expect(reads).toEqual([FILE, FILE])
+      expect(await shown({ kind: 'unit', unit: active(MODELS, 1, 4, { statusText: 'all' }) })).toBeUndefined()
+      expect(stepState(machine(), 18)).not.toHaveProperty('progress')
+      follower.stop()
+    })
+
+    test('is gone when the unit fails or waits for another start', async () => {
+      for (const end of [failed(MODELS, 1, 3), restarting(MODELS, 1, 3)]) {
+        const { follower, tell, machine } = follow([], new Map([[FILE, textOf(1)]]))
+        tell(saying('one'))
+        await follower.settled()
+        expect(stepState(machine(), 18).progress).toBeDefined()
+        tell({ kind: 'unit', unit: end })
+        await follower.settled()
+        expect(stepState(machine(), 18)).not.toHaveProperty('progress')
+        follower.stop()
+      }
+    })
+
+    test('of an earlier run is not shown', async () => {
+      const { follower, tell, machine } = follow([], new Map([[FILE, textOf(1, 'another')]]))
+      tell(saying('one'))
+      await follower.settled()
+      expect(stepState(machine(), 18)).toMatchObject({ state: 'running', detail: 'one' })
+      expect(stepState(machine(), 18)).not.toHaveProperty('progress')
+      follower.stop()
+    })
+
+    test('that cannot be read is told once and stops nothing', async () => {
+      const { follower, tell, machine, problems } = follow([], {
+        get: () => {
+          throw new Error('a link')
+        },
+      })
+      tell(saying('one'))
+      tell(saying('two'))
+      await follower.settled()
+      expect(problems).toHaveLength(1)
+      expect(stepState(machine(), 18).detail).toBe('two')
+      follower.stop()
+    })
   })
 
   test('is silent after stop', async () => {
