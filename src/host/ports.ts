@@ -224,6 +224,8 @@ export interface SpanRecord {
   readonly spanId: string
   readonly parentSpanId?: string
   readonly name: string
+  /** `internal` when absent. */
+  readonly kind?: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   readonly startUs: number
   readonly endUs: number
   readonly attributes: Attributes
@@ -378,6 +380,8 @@ export interface QueuedJob {
   readonly id: string
   readonly queue: string
   readonly data: unknown
+  /** The metadata of BullMQ's Telemetry interface, as its producer wrote it: JSON of a carrier. */
+  readonly telemetry?: string
   /** 1 for the first attempt. */
   readonly attempt: number
   /** Sends progress; in order, without waiting for it. */

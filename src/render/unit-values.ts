@@ -48,6 +48,11 @@ export function telemetryDirectory(plan: { readonly paths: Pick<MachinePlan['pat
   return path.join(plan.paths.workspace, 'telemetry')
 }
 
+/** A worker's own part of the spool. */
+export function workerTelemetryDirectory(plan: MachinePlan, gpu: string): string {
+  return path.join(telemetryDirectory(plan), `worker-${gpu}`)
+}
+
 /** The directories of one ComfyUI instance that are never shared with another. */
 export function instanceDirectories(
   plan: MachinePlan,
@@ -147,6 +152,8 @@ const workerUnit =
       logFields: logFields(plan, worker.gpu),
       credentials: plan.secretNames.filter((name) => name === HUB),
       secrets: secretsDirectory(plan),
+      // A worker takes jobs also where there is no place for its spans.
+      telemetry: quoteWord(`-${workerTelemetryDirectory(plan, worker.gpu)}`),
     },
   })
 

@@ -1,7 +1,7 @@
 /** A job's data, checked: the graph in ComfyUI's API format and what goes along with it. */
 export interface JobRequest {
   readonly workflow: Readonly<Record<string, unknown>>
-  readonly extraData: unknown
+  readonly extraData: Readonly<Record<string, unknown>> | undefined
 }
 
 /** Reads job data; a string is the sentence that says what is wrong with it. */
