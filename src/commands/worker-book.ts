@@ -2,8 +2,6 @@ import { join } from 'node:path'
 import { openOutbox } from '../emit/outbox.ts'
 import { rootSpanId } from '../emit/spans.ts'
 import { messageOf } from '../errors.ts'
-import { readHostAttributes } from '../host/host-attributes.ts'
-import { readIdentity } from '../host/identity.ts'
 import type { Files } from '../host/ports.ts'
 import type { UnitHost } from '../host/unit-process.ts'
 import type { MachinePlan, PlannedWorker } from '../plan/plan.ts'
@@ -11,6 +9,7 @@ import { workerTelemetryDirectory } from '../render/unit-values.ts'
 import { type JobBook, openJobBook } from '../worker/job-book.ts'
 import { JOB_COUNTERS_FILE } from '../worker/job-counters.ts'
 import type { SpanOrigin } from '../worker/job-span.ts'
+import { readResource } from './read-resource.ts'
 
 /** The book of a worker's jobs: spans in its own directory of the spool, counters beside its status. */
 export async function openWorkerBook(host: UnitHost, plan: MachinePlan, worker: PlannedWorker): Promise<JobBook> {
@@ -44,7 +43,6 @@ function withoutSync(files: Files): Files {
 
 async function originOf(files: Files, plan: MachinePlan, worker: PlannedWorker): Promise<SpanOrigin> {
   const gpu = plan.gpus.find(({ name }) => name === worker.gpu)
-  const { machineId } = await readIdentity(files)
   return {
     attributes: {
       machine_id: plan.machineId,
@@ -52,11 +50,7 @@ async function originOf(files: Files, plan: MachinePlan, worker: PlannedWorker):
       'worker.id': worker.id,
       ...(gpu === undefined ? {} : { 'gpu.index': gpu.index, 'gpu.uuid': gpu.uuid ?? `MOCK-${gpu.index}` }),
     },
-    resource: {
-      'service.name': 'comfy-machine',
-      'service.version': plan.version,
-      ...(await readHostAttributes(files, machineId)),
-    },
+    resource: await readResource(files, plan.version),
     startup: { traceId: plan.traceId, spanId: rootSpanId(plan.traceId) },
   }
 }

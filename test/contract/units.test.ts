@@ -29,7 +29,7 @@ test('there are plans of one, two and eight GPUs to render', () => {
 })
 
 test('every template is rendered', () => {
-  const used = unitsOf(planOf(1)).map(({ template }) => template)
+  const used = unitsOf(planOfCase('otlp-metrics')).map(({ template }) => template)
   expect([...templates.keys()].sort()).toEqual([...new Set(used)].sort())
 })
 
