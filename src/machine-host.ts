@@ -5,7 +5,6 @@ import type { Problem } from './config/problem.ts'
 import type { GpuEvidence } from './detect/choose-gpus.ts'
 import type { UpdateType } from './emit/hub-message.ts'
 import type { Clock, Files, HostFacts, Journal, Manager, Notify } from './host/ports.ts'
-import type { Attributes } from './report.ts'
 
 /** Everything a start of the machine needs of the outside. */
 export interface MachineHost {
@@ -24,8 +23,6 @@ export interface MachineHost {
   readTemplates(): Promise<ReadonlyMap<string, string>>
   readGpuEvidence(graphics: readonly string[]): Promise<GpuEvidence>
   inspectHost(withGraphics: boolean): Promise<HostFacts>
-  /** Attributes of the trace's resource. */
-  readResource(): Promise<Attributes>
   /** Publishes the state on the hub; resolves to the reason when that was not possible. */
   tellHub(updateType: UpdateType): Promise<string | undefined>
 }

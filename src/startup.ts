@@ -14,7 +14,7 @@ import { Follower } from './observe/follow.ts'
 import type { Machine } from './observe/machine.ts'
 import type { MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
-import { openTrace } from './trace.ts'
+import { openWorkerOutboxes, startDelivery } from './trace.ts'
 
 const SELF = 'comfy-machine.service'
 const TARGET = 'comfy-machine.target'
@@ -54,7 +54,6 @@ export async function startMachine(
     () => setUpDirectories(host, config.config, manager.manager),
     (attributes) => ({ attributes }),
   )
-  await openTrace(host, recorder, config.config, manager.manager)
   await onConfig(config.config)
   const generated = await recorder.step(6, () => generateUnits(host, recorder, config.config, manager.manager)) // encloses 7–10
   const { plan } = generated
@@ -64,6 +63,8 @@ export async function startMachine(
     () => reload(plan, manager.manager),
     (times) => times,
   )
+  await openWorkerOutboxes(host, plan)
+  void startDelivery(recorder, config.config, manager.manager)
   const follower = await startUnits(host, recorder, generated, manager.manager)
   await untilSettled(recorder, host.signal) // 12–20 are told by the units
   await finishStartup(host, recorder) // 21

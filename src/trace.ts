@@ -1,74 +1,60 @@
+import path from 'node:path'
 import type { MachineConfig } from './config/load-config.ts'
-import { openOutbox, trimOutbox } from './emit/outbox.ts'
+import { wantsTraces } from './config/telemetry.ts'
+import { openOutbox } from './emit/outbox.ts'
+import { pendingDirectory } from './emit/pending.ts'
 import type { Recorder } from './emit/recorder.ts'
+import { DELIVERED, readLost, readSpans } from './emit/segments.ts'
 import { messageOf } from './errors.ts'
-import type { Manager } from './host/ports.ts'
+import type { Files, Manager } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
-import { telemetryDirectory } from './render/unit-values.ts'
+import { type MachinePlan, TELEMETRY_DIRECTORY } from './plan/plan.ts'
+import { outboxDirectory } from './render/unit-values.ts'
 
-const TELEMETRY = 'comfy-telemetry.service'
-const DELIVERY_INTERVAL_MS = 2_000
-const LAST_DELIVERY_MS = 3_000
+const AGENT = 'comfy-agent'
+const DELIVERY = 'comfy-telemetry.path'
+/** The outbox of the controller. */
+const OWN = path.join(TELEMETRY_DIRECTORY, 'controller')
 
-/** Keeps the spans of a configured machine; they are delivered when a collector is configured. */
-export async function openTrace(
-  host: MachineHost,
-  recorder: Recorder,
-  config: MachineConfig,
-  manager: Manager,
-): Promise<void> {
-  const names = [...Object.keys(config.environment), ...config.secrets.keys()]
-  const hasCollector = names.some((name) => /^OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT$/.test(name))
-  await keepTrace(
-    host,
-    recorder,
-    telemetryDirectory({ paths: { workspace: config.workspace } }),
-    hasCollector ? manager : undefined,
-  )
+/** Keeps the spans of a startup from its first moment on. */
+export async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
+  const { files } = host
+  for (const directory of [TELEMETRY_DIRECTORY, OWN]) await files.makeDirectory(directory, 0o755)
+  for (const directory of [path.join(TELEMETRY_DIRECTORY, DELIVERED), pendingDirectory(TELEMETRY_DIRECTORY)])
+    await makeForAgent(files, directory)
+  recorder.note({ lostSpans: await readLost(files, OWN) })
+  const onLost = (count: number): void => {
+    recorder.note({ lostSpans: recorder.machine.state.lostSpans + count })
+    recorder.warn(`${count} spans were given up undelivered, the oldest first: there is no room for more`)
+  }
+  recorder.keepSpans(openOutbox(files, OWN, { durable: true, onLost }))
 }
 
-/** Keeps spans in `directory`; each new one makes systemd start the delivery, at most every two seconds. */
-export async function keepTrace(
-  host: MachineHost,
-  recorder: Recorder,
-  directory: string,
-  manager: Manager | undefined,
-): Promise<void> {
-  await host.files.makeDirectory(directory, 0o755)
-  await host.files.chown(directory, 'comfy-agent')
-  await trimOutbox(host.files, directory)
-  let isDue = false
-  const deliver = async (): Promise<void> => {
-    isDue = false
-    await recorder.flush()
-    await manager
-      ?.start(TELEMETRY)
-      .catch((error: unknown) => recorder.warn(`the trace is not delivered yet: ${messageOf(error)}`))
-  }
-  const resource = {
-    'service.name': 'comfy-machine',
-    'service.version': recorder.machine.state.version,
-    ...(await host.readResource()),
-  }
-  recorder.keepSpans(openOutbox(host.files, directory), resource, () => {
-    if (isDue) return
-    isDue = true
-    setTimeout(deliver, DELIVERY_INTERVAL_MS).unref()
-  })
+/** Ids of the spans of a trace that are on record. */
+export async function readKnownSpans(files: Files, traceId: string): Promise<ReadonlySet<string>> {
+  const spans = await readSpans(files, TELEMETRY_DIRECTORY, traceId)
+  return new Set(spans.filter((span) => span.traceId === traceId).map(({ spanId }) => spanId))
 }
 
-/** Has everything delivered that was told so far; gives up after three seconds, the record on disk stays. */
-export async function deliverTrace(host: MachineHost, recorder: Recorder, manager: Manager): Promise<void> {
-  await recorder.flush()
-  // A delivery that is under way may have read the record before its last lines: the second start comes after it.
-  const deliver = async (): Promise<void> => {
-    await manager.startAndWait(TELEMETRY)
-    await manager.startAndWait(TELEMETRY)
-  }
-  const delivered = new AbortController()
-  await Promise.race([
-    deliver().catch((error: unknown) => recorder.warn(`the trace is not delivered yet: ${messageOf(error)}`)),
-    host.clock.sleep(LAST_DELIVERY_MS, AbortSignal.any([host.signal, delivered.signal])),
-  ])
-  delivered.abort()
+/** Gives every worker of a plan an outbox of its own. */
+export async function openWorkerOutboxes(host: MachineHost, plan: MachinePlan): Promise<void> {
+  await Promise.all(plan.workers.map(({ gpu }) => makeForAgent(host.files, outboxDirectory(gpu))))
+}
+
+/** Has systemd deliver what is recorded, from now on, when a collector is configured. Nobody waits for it. */
+export async function startDelivery(recorder: Recorder, config: MachineConfig, manager: Manager): Promise<void> {
+  const settings = { ...config.environment, ...Object.fromEntries(config.secrets) }
+  if (wantsTraces(settings)) await requestDelivery(recorder, manager)
+}
+
+/** As startDelivery, where the configuration cannot be known: the delivery itself looks for a collector. */
+export async function requestDelivery(recorder: Recorder, manager: Manager): Promise<void> {
+  await manager
+    .start(DELIVERY)
+    .catch((error: unknown) => recorder.warn(`the trace is not delivered yet: ${messageOf(error)}`))
+}
+
+async function makeForAgent(files: Files, directory: string): Promise<void> {
+  await files.makeDirectory(directory, 0o755)
+  await files.chown(directory, AGENT)
 }

@@ -40,7 +40,6 @@ function otelSettings(plan: MachinePlan): Readonly<Record<string, string>> {
     const value = secrets.read(name)
     return value === undefined ? [] : [[name, value] as const]
   })
-  return Object.fromEntries(
-    [...Object.entries(plan.environment), ...hidden].filter(([name]) => name.startsWith('OTEL_')),
-  )
+  const all = [...Object.entries(plan.environment), ...hidden]
+  return Object.fromEntries(all.filter(([name, value]) => name.startsWith('OTEL_') && value !== ''))
 }

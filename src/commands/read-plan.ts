@@ -1,7 +1,6 @@
 import { MachineError } from '../errors.ts'
-import { PLAN_FILE } from '../health/workspace.ts'
 import type { Files } from '../host/ports.ts'
-import type { MachinePlan } from '../plan/plan.ts'
+import { type MachinePlan, PLAN_FILE } from '../plan/plan.ts'
 
 /** The machine's plan for a unit's process; `COMFY_MACHINE_PLAN` names another file. Throws CM0003 where there is none. */
 export async function readPlan(files: Files, env: Readonly<Record<string, string | undefined>>): Promise<MachinePlan> {

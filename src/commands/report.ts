@@ -3,12 +3,12 @@ import { parseEnv } from '../config/parse-env.ts'
 import { MachineError } from '../errors.ts'
 import { STATE_FILE } from '../health/record.ts'
 import { isSecretName, redact, redactEnvironment } from '../health/redact.ts'
-import { PLAN_FILE } from '../health/workspace.ts'
 import { tarArchive } from '../host/archive.ts'
 import { systemClock } from '../host/clock.ts'
 import { systemExec } from '../host/exec.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Archive, ArchiveEntry, Clock, Exec, Files, Terminal } from '../host/ports.ts'
+import { PLAN_FILE } from '../plan/plan.ts'
 
 /** What `comfy-machine report` may be told. */
 export interface ReportOptions {

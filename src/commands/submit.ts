@@ -3,9 +3,9 @@ import { MachineError, messageOf } from '../errors.ts'
 import { systemFiles } from '../host/files.ts'
 import { enqueue, enqueueAndWait } from '../host/queue-client.ts'
 import { saveBytes } from '../host/save-bytes.ts'
+import { parseContext } from '../worker/carrier.ts'
 import { toJobData } from '../worker/job.ts'
 import type { JobResult } from '../worker/outputs.ts'
-import { parseContext } from '../worker/trace-context.ts'
 
 const DEFAULT_TIMEOUT_MS = 3_600_000
 

@@ -1,42 +1,41 @@
-import path from 'node:path'
 import { collectSettings } from '../config/collect.ts'
-import { CURSOR_FILE, DELIVERED_FILE, OUTBOX_FILE, parseSpans } from '../emit/outbox.ts'
+import { wantsTraces } from '../config/telemetry.ts'
+import { deliverAll } from '../emit/delivery.ts'
+import { takePending } from '../emit/pending.ts'
 import { messageOf } from '../errors.ts'
-import { PLAN_FILE, readWorkspace } from '../health/workspace.ts'
+import { systemClock } from '../host/clock.ts'
 import { readConfigSources } from '../host/config-files.ts'
 import { systemFiles as files } from '../host/files.ts'
 import { openJournal } from '../host/journal.ts'
-import type { SpanRecord } from '../host/ports.ts'
+import type { Journal } from '../host/ports.ts'
 import { openSecrets } from '../host/secrets.ts'
-import type { MachinePlan } from '../plan/plan.ts'
+import { stopSignal } from '../host/signals.ts'
+import { type MachinePlan, PLAN_FILE, TELEMETRY_DIRECTORY } from '../plan/plan.ts'
 
-// After this much is delivered the record starts anew; the last startups stay in the delivered file.
-const KEEP_BYTES = 4 * 2 ** 20
-const PIECE_BYTES = 2 ** 20
 const EXIT_TRY_AGAIN = 75
+/** How long the delivery waits for more before it ends: jobs come in rows, and each start of it costs as much as 10,000 spans. */
+const LINGER_MS = 30_000
+const LOOK_MS = 1_000
 
 /**
- * `comfy-machine telemetry`, run by comfy-telemetry.service: delivers what the outbox holds to the collector of
- * OTEL_EXPORTER_OTLP_ENDPOINT and ends. Nothing is lost when that fails: the cursor moves only after an answer, and
- * systemd tries again (exit 75). Without an endpoint there is nothing to do.
+ * `comfy-machine telemetry`, run by comfy-telemetry.service: delivers what the outboxes hold to the collector of
+ * OTEL_EXPORTER_OTLP_ENDPOINT, waits half a minute for more and ends. Nothing is lost when that fails: a cursor moves only
+ * after an answer, and systemd tries again (exit 75). Without an endpoint there is nothing to do.
  */
 export async function telemetryCommand(): Promise<number> {
   const journal = openJournal()
+  const stop = stopSignal()
   const settings = await readTelemetrySettings()
-  if (
-    settings['OTEL_EXPORTER_OTLP_ENDPOINT'] === undefined &&
-    settings['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] === undefined
-  )
+  if (!wantsTraces(settings)) {
+    await takePending(files, TELEMETRY_DIRECTORY)
     return 0
-  const directory = path.join(await readWorkspace(files), 'telemetry')
+  }
   const { openExporter } = await import('../host/trace-exporter.ts')
   const exporter = openExporter(settings)
+  const host = { files, clock: systemClock, telemetry: TELEMETRY_DIRECTORY, send: exporter.send, signal: stop }
   try {
-    for (;;) {
-      const { bytes, spans } = await deliver(directory, exporter.send)
-      if (bytes === 0) return 0
-      journal.write({ message: `${spans} spans delivered`, priority: 'info' })
-    }
+    await deliverWhileThereIsMore(host, journal)
+    return 0
   } catch (error) {
     journal.write({ message: `the trace could not be delivered yet: ${messageOf(error)}`, priority: 'warning' })
     return EXIT_TRY_AGAIN
@@ -45,36 +44,17 @@ export async function telemetryCommand(): Promise<number> {
   }
 }
 
-type Send = (spans: readonly SpanRecord[]) => Promise<void>
-
-interface Delivered {
-  readonly bytes: number
-  readonly spans: number
-}
-
-// One piece of the record a call: a collector refuses a request of more than 4 MiB.
-async function deliver(directory: string, send: Send): Promise<Delivered> {
-  const cursorFile = path.join(directory, CURSOR_FILE)
-  const bytes = Buffer.from((await files.readText(path.join(directory, OUTBOX_FILE))) ?? '')
-  const cursor = Number((await files.readText(cursorFile)) ?? 0)
-  const from = cursor <= bytes.length ? cursor : 0
-  const limit = bytes.lastIndexOf('\n', from + PIECE_BYTES) + 1
-  // A single line may be longer than a piece.
-  const end = limit > from ? limit : bytes.indexOf('\n', from) + 1
-  if (end <= from) return { bytes: 0, spans: 0 }
-  const text = bytes.subarray(from, end).toString()
-  const spans = parseSpans(text)
-  if (spans.length > 0) await send(spans)
-  await files.writeText(cursorFile, String(end), { durable: true })
-  await keepDelivered(directory, text)
-  return { bytes: end - from, spans: spans.length }
-}
-
-async function keepDelivered(directory: string, text: string): Promise<void> {
-  const delivered = path.join(directory, DELIVERED_FILE)
-  const size = (await files.stat(delivered))?.bytes ?? 0
-  if (size > KEEP_BYTES) await files.rename(delivered, `${delivered}.1`)
-  await files.appendText(delivered, text)
+async function deliverWhileThereIsMore(host: Parameters<typeof deliverAll>[0], journal: Journal): Promise<void> {
+  let idleSinceMs = performance.now()
+  for (let isFirst = true; !host.signal.aborted; isFirst = false) {
+    // Marks are taken before the outboxes are read: what is written later is marked again.
+    if ((await takePending(files, host.telemetry)) || isFirst) {
+      const spans = await deliverAll(host)
+      if (spans > 0) journal.write({ message: `${spans} spans delivered`, priority: 'info' })
+      idleSinceMs = performance.now()
+    } else if (performance.now() - idleSinceMs >= LINGER_MS) return
+    await host.clock.sleep(LOOK_MS, host.signal)
+  }
 }
 
 // Public settings stand in machine.env; those kept as secrets come as this unit's credentials.
@@ -89,5 +69,5 @@ async function readTelemetrySettings(): Promise<Readonly<Record<string, string>>
     const value = secrets.read(name)
     if (value !== undefined) all.set(name, value)
   }
-  return Object.fromEntries([...all].filter(([name]) => name.startsWith('OTEL_')))
+  return Object.fromEntries([...all].filter(([name, value]) => name.startsWith('OTEL_') && value !== ''))
 }

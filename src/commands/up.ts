@@ -2,26 +2,27 @@ import path from 'node:path'
 import type { WorkerActivity } from '../emit/hub-message.ts'
 import { HubPublisher } from '../emit/hub-publisher.ts'
 import { Recorder } from '../emit/recorder.ts'
+import type { StartupRecord } from '../emit/startup-record.ts'
 import { definitionOf, messageOf, toMachineError } from '../errors.ts'
 import { openControllerHost } from '../host/controller-host.ts'
 import { systemFiles } from '../host/files.ts'
-import { hostName } from '../host/host-attributes.ts'
+import { hostName, readHostAttributes } from '../host/host-attributes.ts'
 import { readIdentity } from '../host/identity.ts'
 import type { Manager } from '../host/ports.ts'
 import type { MachineHost } from '../machine-host.ts'
 import { enterPhase } from '../observe/fold-step.ts'
 import { type Identity, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
-import { reportDirectory, secretsDirectory, telemetryDirectory } from '../render/unit-values.ts'
-import { readUnfinished, type Unfinished } from '../resume.ts'
+import { type MachinePlan, RUN_DIRECTORY } from '../plan/plan.ts'
+import { followPrevious, keepStartup, readPrevious } from '../previous.ts'
+import { reportDirectory, secretsDirectory } from '../render/unit-values.ts'
+import { readUnfinished, retell, type Unfinished } from '../resume.ts'
 import { finishStartup, followUnits, StartFailure, startMachine, untilSettled } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
-import { deliverTrace, keepTrace } from '../trace.ts'
+import { openTrace, readKnownSpans, requestDelivery } from '../trace.ts'
 import { VERSION } from '../version.ts'
 import { WORKER_STATUS_FILE } from '../worker/status.ts'
 
-const RUN = '/run/comfy-machine'
-const DEFAULT_TELEMETRY = '/var/lib/comfy-machine/telemetry'
 const TARGET = 'comfy-machine.target'
 const WATCHDOG_MS = 20_000
 // A unit that starts, or ends its job, has a deadline of its own; the controller only must not be the first to run out of time.
@@ -41,7 +42,8 @@ export async function upCommand(): Promise<number> {
   const { host, recorder, publisher } = controller
   const heartbeat = setInterval(() => beat(host, recorder), WATCHDOG_MS)
   try {
-    await (controller.unfinished === undefined ? start(controller) : resume(controller, controller.unfinished))
+    const { plan } = controller.unfinished ?? {}
+    await (plan === undefined ? start(controller) : resume(controller, plan))
     return 0
   } catch (thrown) {
     return await giveUp(controller, thrown)
@@ -57,6 +59,10 @@ interface Controller {
   readonly recorder: Recorder
   readonly publisher: HubPublisher
   readonly unfinished: Unfinished | undefined
+  /** No start before this one since the host was booted. */
+  readonly isFirst: boolean
+  /** Resolves when the trace is kept; nothing waits for it but its own end. */
+  readonly tracing: Promise<void>
   manager: Manager | undefined
 }
 
@@ -70,9 +76,17 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     agentPid: process.pid,
     startedUs: Math.round((performance.timeOrigin - 1) * 1000),
   }
-  const stateFile = path.join(RUN, 'state.json')
-  const isFirstStart = (await systemFiles.stat(stateFile)) === undefined
-  const unfinished = await readUnfinished(systemFiles, RUN, own)
+  const stateFile = path.join(RUN_DIRECTORY, 'state.json')
+  const isFirstState = (await systemFiles.stat(stateFile)) === undefined
+  const unfinished = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
+  const previous = await readPrevious(systemFiles)
+  const isSame = previous?.traceId === unfinished?.machine.state.traceId
+  const isFirst = unfinished === undefined ? isFirstState : isSame && previous?.isFirst === true
+  const resource = {
+    'service.name': 'comfy-machine',
+    'service.version': VERSION,
+    ...(await readHostAttributes(systemFiles, identity.machineId)),
+  }
   const publisher = new HubPublisher({
     state: () => recorder.machine.state,
     readActivity,
@@ -82,14 +96,16 @@ async function openController(signal: AbortSignal): Promise<Controller> {
   const host = openControllerHost({
     identity,
     signal,
-    isFirstStart,
+    isFirstStart: isFirst,
     tellHub: (updateType) => publisher.tell(updateType),
   })
-  const recorder = new Recorder({ ...host, stateFile }, unfinished?.machine ?? newMachine(own))
+  const recorder = new Recorder({ ...host, stateFile, resource }, unfinished?.machine ?? newMachine(own))
   const controller: Controller = {
     recorder,
     publisher,
     unfinished,
+    isFirst,
+    tracing: keepTrace(host, recorder, unfinished === undefined ? { previous } : undefined, isFirst),
     manager: undefined,
     host: {
       ...host,
@@ -102,6 +118,26 @@ async function openController(signal: AbortSignal): Promise<Controller> {
   return controller
 }
 
+/** Begins the trace of a new startup, or goes on with the one of an unfinished one. */
+async function keepTrace(
+  host: MachineHost,
+  recorder: Recorder,
+  fresh: { readonly previous: StartupRecord | undefined } | undefined,
+  isFirst: boolean,
+): Promise<void> {
+  try {
+    const known =
+      fresh === undefined ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
+    recorder.know(known)
+    if (fresh === undefined) retell(recorder, known)
+    else await followPrevious(host.files, recorder, fresh.previous)
+    await openTrace(host, recorder)
+    if (fresh !== undefined) await keepStartup(host.files, recorder, isFirst)
+  } catch (error) {
+    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
+  }
+}
+
 async function start(controller: Controller): Promise<void> {
   const { host, recorder } = controller
   const { follower, manager } = await startMachine(host, recorder, (config) =>
@@ -111,38 +147,54 @@ async function start(controller: Controller): Promise<void> {
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
+  await keepPhase(host, recorder, controller.isFirst)
 }
 
-async function resume(controller: Controller, { plan, machine }: Unfinished): Promise<void> {
+async function resume(controller: Controller, plan: MachinePlan): Promise<void> {
   const { host, recorder } = controller
   const manager = await host.connectManager()
-  await keepTrace(host, recorder, telemetryDirectory(plan), manager)
+  // What the trace lacks is opened anew before the units are read.
+  await controller.tracing
+  void requestDelivery(recorder, manager)
   await openHub(controller, await host.files.readText(path.join(secretsDirectory(plan), 'HUB_REDIS_URL')))
   const follower = followUnits(host, recorder, plan, manager)
   await follower.resync()
-  if (machine.state.readyUs === undefined) {
+  const { readyUs } = recorder.machine.state
+  if (readyUs === undefined) {
     await manager.start(TARGET)
     await untilSettled(recorder, host.signal)
     await finishStartup(host, recorder)
     await becomeReady(controller)
-  } else host.notify.ready()
+  } else {
+    recorder.endTrace(readyUs)
+    host.notify.ready()
+  }
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
+  await keepPhase(host, recorder, controller.isFirst)
 }
 
-async function becomeReady({ host, recorder }: Controller): Promise<void> {
+async function becomeReady({ host, recorder, tracing, isFirst }: Controller): Promise<void> {
   const nowUs = host.clock.nowUs()
   recorder.fold((machine) => enterPhase(machine, 'ready', nowUs))
   recorder.endTrace(nowUs)
   await recorder.flush()
   host.notify.ready()
+  await tracing
+  await keepPhase(host, recorder, isFirst)
+}
+
+async function keepPhase(host: MachineHost, recorder: Recorder, isFirst: boolean): Promise<void> {
+  await keepStartup(host.files, recorder, isFirst).catch((error: unknown) =>
+    recorder.warn(`how far this start has come is not kept: ${messageOf(error)}`),
+  )
 }
 
 async function giveUp(controller: Controller, thrown: unknown): Promise<number> {
   const { host, recorder, manager } = controller
   const stopped = host.signal.aborted
-  if (!stopped && !(thrown instanceof StartFailure) && recorder.machine.attempts.length === 0) {
+  if (!stopped && !(thrown instanceof StartFailure) && recorder.machine.state.attempts.length === 0) {
     // Nothing that has a step failed: a defect of the controller itself.
     host.journal.write({
       message: `CM0001 ${messageOf(thrown)}`,
@@ -150,16 +202,14 @@ async function giveUp(controller: Controller, thrown: unknown): Promise<number> 
       fields: { COMFY_ERROR_CODE: 'CM0001' },
     })
   }
-  if (!recorder.isTracing())
-    await keepTrace(host, recorder, DEFAULT_TELEMETRY, manager).catch((error: unknown) =>
-      recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`),
-    )
+  await controller.tracing
   const nowUs = host.clock.nowUs()
   recorder.fold((machine) => enterPhase(machine, stopped ? 'stopped' : 'failed', nowUs))
   recorder.endTrace(nowUs)
-  if (manager !== undefined) await deliverTrace(host, recorder, manager)
   await recorder.flush()
+  if (manager !== undefined) await requestDelivery(recorder, manager)
   if (stopped && manager !== undefined) await endMachine(host, recorder, manager)
+  await keepPhase(host, recorder, controller.isFirst)
   return stopped ? 0 : exitCodeOf(recorder.machine.state, thrown)
 }
 
@@ -187,7 +237,7 @@ async function openHub({ publisher }: Controller, url: string | undefined): Prom
 
 async function readActivity(state: MachineState): Promise<ReadonlyMap<string, WorkerActivity>> {
   const read = async (id: string, unit: string): Promise<readonly [string, WorkerActivity] | undefined> => {
-    const text = await systemFiles.readForeign(path.join(RUN, reportDirectory(unit), WORKER_STATUS_FILE))
+    const text = await systemFiles.readForeign(path.join(RUN_DIRECTORY, reportDirectory(unit), WORKER_STATUS_FILE))
     return text === undefined ? undefined : [id, JSON.parse(text) as WorkerActivity]
   }
   const entries = await Promise.all(state.workers.map(({ id, unit }) => read(id, unit)))

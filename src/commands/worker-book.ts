@@ -1,44 +1,38 @@
 import { join } from 'node:path'
 import { openOutbox } from '../emit/outbox.ts'
-import { rootSpanId } from '../emit/spans.ts'
 import { messageOf } from '../errors.ts'
 import type { Files } from '../host/ports.ts'
 import type { UnitHost } from '../host/unit-process.ts'
 import type { MachinePlan, PlannedWorker } from '../plan/plan.ts'
-import { workerTelemetryDirectory } from '../render/unit-values.ts'
+import { outboxDirectory } from '../render/unit-values.ts'
+import { rootSpanId } from '../trace-context.ts'
 import { type JobBook, openJobBook } from '../worker/job-book.ts'
 import { JOB_COUNTERS_FILE } from '../worker/job-counters.ts'
 import type { SpanOrigin } from '../worker/job-span.ts'
 import { readResource } from './read-resource.ts'
 
-/** The book of a worker's jobs: spans in its own directory of the spool, counters beside its status. */
+/** The book of a worker's jobs: spans in an outbox of its own, counters beside its status. */
 export async function openWorkerBook(host: UnitHost, plan: MachinePlan, worker: PlannedWorker): Promise<JobBook> {
-  const { clock, journal } = host
+  const { files, clock, journal } = host
   const warn = (message: string): void => journal.write({ message, priority: 'warning' })
-  const directory = workerTelemetryDirectory(plan, worker.gpu)
-  // The controller has made it; without one, what is missing is told with the first span that is lost.
-  await host.files.makeDirectory(directory).catch(() => undefined)
-  const outbox = openOutbox(withoutSync(host.files), directory)
   const runtime = host.env['RUNTIME_DIRECTORY']?.split(':')[0] ?? ''
-  return openJobBook(
+  const origin = await originOf(files, plan, worker)
+  const outbox = openOutbox(files, outboxDirectory(worker.gpu), { onLost: (spans) => book.lose(spans) })
+  const book = openJobBook(
     {
       clock,
       append: (spans) => outbox.append(spans),
       async keepCounters(counters) {
         if (runtime === '') return
-        await host.files
+        await files
           .writeText(join(runtime, JOB_COUNTERS_FILE), `${JSON.stringify(counters)}\n`)
           .catch((error: unknown) => warn(`the counters could not be kept: ${messageOf(error)}`))
       },
       warn,
     },
-    await originOf(host.files, plan, worker),
+    origin,
   )
-}
-
-// A power cut may take the last seconds of jobs: to wait for the disk with each one costs more than that is worth.
-function withoutSync(files: Files): Files {
-  return { ...files, appendText: (path, text, options) => files.appendText(path, text, { ...options, durable: false }) }
+  return book
 }
 
 async function originOf(files: Files, plan: MachinePlan, worker: PlannedWorker): Promise<SpanOrigin> {

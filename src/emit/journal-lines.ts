@@ -20,9 +20,7 @@ export const MESSAGE_IDS = {
 export function journalLine(machine: Machine, happening: Happening): JournalEntry | undefined {
   switch (happening.kind) {
     case 'step-ended':
-      return happening.step.state === 'failed'
-        ? undefined
-        : endedLine(machine, happening.step, happening.unit?.invocationId)
+      return happening.step.state === 'failed' ? undefined : endedLine(machine, happening.step)
     case 'attempt-failed':
       return failureLine(machine, happening.failing, happening.startUs)
     case 'phase-changed':
@@ -37,10 +35,14 @@ export function warningLine(machine: Machine, message: string): JournalEntry {
   return { message, priority: 'warning', fields: commonFields(machine) }
 }
 
-function endedLine(machine: Machine, step: StepState, invocationId: string | undefined): JournalEntry {
+function endedLine(machine: Machine, step: StepState): JournalEntry {
   const durationUs = (step.endUs ?? 0) - (step.startUs ?? 0)
   const skipped = step.state === 'skipped'
-  const spanId = stepSpanId(machine.state.traceId, step.number, step.instances.length === 0 ? invocationId : undefined)
+  const spanId = stepSpanId(
+    machine.state.traceId,
+    step.number,
+    step.instances.length === 0 ? step.invocationId : undefined,
+  )
   return {
     message: `step ${step.number}/${STEPS.length} ${step.title}: ${step.state} in ${formatDuration(durationUs)}${summaryOf(step)}`,
     priority: 'info',

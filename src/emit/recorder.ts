@@ -1,15 +1,15 @@
-import { messageOf, toMachineError } from '../errors.ts'
-import type { Clock, Files, Journal, Notify } from '../host/ports.ts'
+import { toMachineError } from '../errors.ts'
+import type { Clock, Files, Journal, Notify, SpanRecord } from '../host/ports.ts'
 import { addEvidence, beginStep, endStep, type Folded, failAttempt, failStep } from '../observe/fold-step.ts'
-import type { Happening, Machine } from '../observe/machine.ts'
+import { type Happening, isDone, type Machine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import type { Attributes } from '../report.ts'
 import { STEPS, stepOf } from '../steps.ts'
 import { journalLine, warningLine } from './journal-lines.ts'
 import type { Outbox } from './outbox.ts'
+import { RecordWriter } from './record-writer.ts'
 import { incidentSpan, startupSpan, stepSpans, type TraceContext } from './spans.ts'
 
-const STATE_INTERVAL_MS = 15
 const CONTROLLER_UNIT = 'comfy-machine.service'
 
 /** Where the recorder writes. */
@@ -19,6 +19,8 @@ export interface RecorderHost {
   readonly journal: Journal
   readonly notify: Notify
   readonly stateFile: string
+  /** What every span says of its process and host. */
+  readonly resource: Attributes
 }
 
 /** What a step of the controller says about its work. */
@@ -32,25 +34,25 @@ export interface StepResult {
 /** Keeps the machine and tells everything that happens to it: journal, outbox, state file, STATUS=. */
 export class Recorder {
   #machine: Machine
-  #outbox: Outbox | undefined
-  #resource: Attributes = {}
-  #writing: Promise<void> = Promise.resolve()
-  #dirty = false
-  #writtenMs = Number.NEGATIVE_INFINITY
-  #timer: NodeJS.Timeout | undefined
   readonly #host: RecorderHost
+  readonly #writer: RecordWriter
   readonly #reported = new WeakSet<Error>()
-  // Not in the trace yet, because its directory is known only after step 4; not in the journal yet, because the machine has no name.
-  readonly #held: Happening[] = []
+  // Told in the journal and the trace only when the configuration has named the machine.
   readonly #unsaid: Happening[] = []
   #isNamed: boolean
+  // Ids of the spans that are recorded, here or by an earlier controller of this startup: none is recorded twice.
+  #known = new Set<string>()
   readonly #listeners = new Set<() => void>()
-  #onSpans: () => void = () => undefined
 
   constructor(host: RecorderHost, machine: Machine) {
     this.#host = host
     this.#machine = machine
     this.#isNamed = machine.state.workersConfig !== ''
+    this.#writer = new RecordWriter({
+      ...host,
+      renderState: () => this.#renderState(),
+      onProblem: (problem) => host.journal.write(warningLine(this.#machine, problem)),
+    })
     this.#changed()
   }
 
@@ -58,23 +60,20 @@ export class Recorder {
     return this.#machine
   }
 
+  /** Takes the ids of the spans that are on record: none of them is recorded again. */
+  know(spanIds: Iterable<string>): void {
+    for (const spanId of spanIds) this.#known.add(spanId)
+  }
+
   /** Begins to keep spans in an outbox; what happened before is added to it. */
-  keepSpans(outbox: Outbox, resource: Attributes, onSpans: () => void): void {
-    this.#outbox = outbox
-    this.#resource = resource
-    this.#onSpans = onSpans
-    for (const happening of this.#held.splice(0)) this.#keep(happening)
+  keepSpans(outbox: Outbox): void {
+    this.#writer.keepSpans(outbox)
   }
 
-  /** Tells whether spans are kept. */
-  isTracing(): boolean {
-    return this.#outbox !== undefined
-  }
-
-  /** Carries out one step of the controller: started, then exactly one of done and failed. */
+  /** Carries out one step of the controller: started, then exactly one of done and failed. One that was done before a crash stays as it is. */
   async step<T>(number: number, work: () => Promise<T>, describe: (value: T) => StepResult = () => ({})): Promise<T> {
     const startUs = this.#host.clock.nowUs()
-    this.replace(beginStep(this.#machine, number, startUs))
+    if (!isDone(this.#machine, number)) this.replace(beginStep(this.#machine, number, startUs))
     try {
       const value = await work()
       const { attributes = {}, warnings = [], ...times } = describe(value)
@@ -103,12 +102,13 @@ export class Recorder {
   fold(apply: (machine: Machine) => Folded): void {
     const { machine, happenings } = apply(this.#machine)
     this.replace(machine)
-    for (const happening of happenings) {
-      this.#unsaid.push(happening)
-      if (this.#outbox === undefined) this.#held.push(happening)
-      else this.#keep(happening)
-    }
+    this.#unsaid.push(...happenings)
     if (this.#isNamed || happenings.some(({ kind }) => kind !== 'step-ended')) this.#say()
+  }
+
+  /** Tells the end of a step again that is on record, but whose span may not be. */
+  tellAgain(happening: Happening): void {
+    this.#keep(happening)
   }
 
   /** Takes the names that the configuration gives the machine. What was done before is told with them. */
@@ -138,9 +138,20 @@ export class Recorder {
     this.replace({ ...this.#machine, state })
   }
 
-  /** Ends the trace of the startup with its root span. */
+  /** Ends the trace of the startup with its root span, unless it has one. */
   endTrace(endUs: number): void {
+    this.#say()
     this.#append([startupSpan(this.#machine, endUs, this.#context())])
+  }
+
+  /** Records a span that belongs to another startup. */
+  record(span: SpanRecord): void {
+    this.#append([{ ...span, resource: this.#host.resource }])
+  }
+
+  /** Takes facts of the startup that are no step. */
+  note(facts: Partial<Pick<MachineState, 'follows' | 'lostSpans'>>): void {
+    this.replace({ ...this.#machine, state: { ...this.#machine.state, ...facts } })
   }
 
   /** Resolves as soon as the machine fits, at once when it fits already; rejects when `signal` aborts before that. */
@@ -171,19 +182,19 @@ export class Recorder {
 
   /** Resolves when everything told so far is on disk. */
   async flush(): Promise<void> {
-    if (this.#timer !== undefined) this.#enqueueState()
-    await this.#writing
+    await this.#writer.flush()
   }
 
   #say(): void {
     for (const happening of this.#unsaid.splice(0)) {
       const line = journalLine(this.#machine, happening)
       if (line !== undefined) this.#host.journal.write(line)
+      this.#keep(happening)
     }
   }
 
   #context(): TraceContext {
-    return { traceId: this.#machine.state.traceId, resource: this.#resource }
+    return { traceId: this.#machine.state.traceId, resource: this.#host.resource }
   }
 
   #keep(happening: Happening): void {
@@ -192,45 +203,20 @@ export class Recorder {
       this.#append([incidentSpan(this.#machine, happening, this.#context())])
   }
 
-  #append(spans: Parameters<Outbox['append']>[0]): void {
-    const outbox = this.#outbox
-    if (outbox === undefined) return
-    this.#enqueue(() => outbox.append(spans), 'the trace could not be written')
-    this.#onSpans()
+  #append(spans: readonly SpanRecord[]): void {
+    const fresh = spans.filter(({ spanId }) => !this.#known.has(spanId))
+    for (const { spanId } of fresh) this.#known.add(spanId)
+    this.#writer.append(fresh)
   }
 
-  // The first change is written at once; those that follow within STATE_INTERVAL_MS are written together.
   #changed(): void {
     for (const listener of this.#listeners) listener()
-    if (this.#dirty) return
-    this.#dirty = true
-    const waitMs = this.#writtenMs + STATE_INTERVAL_MS - this.#nowMs()
-    if (waitMs <= 0) this.#enqueueState()
-    else this.#timer = setTimeout(() => this.#enqueueState(), waitMs)
+    this.#writer.changed()
   }
 
-  #enqueueState(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#enqueue(() => this.#writeState(), 'the state could not be written')
-  }
-
-  #nowMs(): number {
-    return this.#host.clock.nowUs() / 1000
-  }
-
-  async #writeState(): Promise<void> {
-    this.#dirty = false
-    this.#writtenMs = this.#nowMs()
-    const state = { ...this.#machine.state, updatedUs: this.#host.clock.nowUs() }
+  #renderState(): string {
     this.#host.notify.status(statusText(this.#machine))
-    await this.#host.files.writeText(this.#host.stateFile, `${JSON.stringify(state)}\n`, { mode: 0o644 })
-  }
-
-  #enqueue(write: () => Promise<void>, otherwise: string): void {
-    this.#writing = this.#writing.then(write).catch((error: unknown) => {
-      this.#host.journal.write(warningLine(this.#machine, `${otherwise}: ${messageOf(error)}`))
-    })
+    return `${JSON.stringify({ ...this.#machine.state, updatedUs: this.#host.clock.nowUs() })}\n`
   }
 }
 

@@ -1,9 +1,9 @@
-import type { SpanRecord } from '../host/ports.ts'
+import type { SpanLink, SpanRecord } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
 import type { Attributes, ReportChild } from '../report.ts'
 import { FAILURE_EVENT, INCIDENT_SPAN, STARTUP_SPAN, stepOf } from '../steps.ts'
-import { spanIdOf, spanIdOfInvocation } from './span-id.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../trace-context.ts'
 
 type StepEnded = Extract<Happening, { kind: 'step-ended' }>
 type AttemptFailed = Extract<Happening, { kind: 'attempt-failed' }>
@@ -46,10 +46,47 @@ export function startupSpan(machine: Machine, endUs: number, context: TraceConte
     name: STARTUP_SPAN,
     startUs,
     endUs,
-    attributes: { ...machineAttributes(machine), step_number: 0, step_name: 'Startup', phase: state.phase },
+    attributes: { ...machineAttributes(machine), ...rootAttributes(machine), phase: state.phase },
     events,
+    links: state.follows === undefined ? [] : [linkToStartup(state.follows.traceId, state.follows.reason)],
+    ...(state.readyUs === undefined ? { error: reason === '' ? `the startup ended ${state.phase}` : reason } : {}),
+  }
+}
+
+/** The root span of a startup that nobody ended, made of the spans it left: its host or its controller went down. */
+export function interruptedSpan(
+  startup: { readonly traceId: string; readonly startedUs: number },
+  spans: readonly SpanRecord[],
+): SpanRecord {
+  const steps = spans.filter(({ parentSpanId }) => parentSpanId === rootSpanId(startup.traceId))
+  const byEnd = steps.toSorted((a, b) => a.endUs - b.endUs)
+  const { machine_id, gpu_mode, workers_config } = steps.at(-1)?.attributes ?? {}
+  const known = Object.entries({ machine_id, gpu_mode, workers_config }).filter(([, value]) => value !== undefined)
+  return {
+    traceId: startup.traceId,
+    spanId: rootSpanId(startup.traceId),
+    name: STARTUP_SPAN,
+    startUs: Math.min(startup.startedUs, ...spans.map(({ startUs }) => startUs)),
+    endUs: Math.max(startup.startedUs, ...spans.map(({ endUs }) => endUs)),
+    attributes: { ...Object.fromEntries(known), step_number: 0, step_name: 'Startup', phase: 'starting' } as Attributes,
+    events: byEnd.map(({ name, endUs, attributes }) => ({ name, atUs: endUs, attributes })),
     links: [],
-    ...(state.phase === 'ready' ? {} : { error: reason === '' ? `the startup ended ${state.phase}` : reason }),
+    error: 'the startup was interrupted: the host or the controller went down',
+    resource: {},
+  }
+}
+
+/** A link to the root of another startup, with why it is linked. */
+function linkToStartup(traceId: string, reason: string): SpanLink {
+  return { traceId, spanId: rootSpanId(traceId), attributes: { 'link.reason': reason } }
+}
+
+function rootAttributes({ state }: Machine): Attributes {
+  return {
+    step_number: 0,
+    step_name: 'Startup',
+    ...(state.restarts === 0 ? {} : { 'machine.controller.restarts': state.restarts }),
+    ...(state.lostSpans === 0 ? {} : { 'telemetry.lost_spans': state.lostSpans }),
   }
 }
 
@@ -76,11 +113,6 @@ export function incidentSpan(machine: Machine, attempt: AttemptFailed, context: 
   }
 }
 
-/** The span id of a startup's root. */
-export function rootSpanId(traceId: string): string {
-  return spanIdOf(traceId, STARTUP_SPAN)
-}
-
 /** The span id of a step: its unit's invocation where it has one unit of its own, else from its number. */
 export function stepSpanId(traceId: string, number: number, invocationId: string | undefined): string {
   const owned = stepOf(number).owner.kind === 'unit' && invocationId !== undefined && invocationId !== ''
@@ -92,7 +124,7 @@ function stepSpan(machine: Machine, { step, unit, attempts }: StepEnded, context
   const errors = attempts.map(({ code, message }) => `${code}: ${message}`)
   return {
     ...context,
-    spanId: stepSpanId(context.traceId, step.number, single ? unit?.invocationId : undefined),
+    spanId: stepSpanId(context.traceId, step.number, single ? step.invocationId : undefined),
     parentSpanId: rootSpanId(context.traceId),
     name: step.event,
     startUs: step.startUs ?? step.endUs ?? 0,
@@ -101,7 +133,9 @@ function stepSpan(machine: Machine, { step, unit, attempts }: StepEnded, context
       ...stepAttributes(machine, step),
       ...step.attributes,
       'step.state': step.state,
-      ...(single && unit !== undefined ? unitAttributes(unit.name, unit.invocationId, unit.result) : {}),
+      ...(single && step.unit !== undefined
+        ? unitAttributes(step.unit, step.invocationId ?? '', unit?.result ?? 'success')
+        : {}),
     },
     events: attempts.map((attempt): SpanEvent => failureEvent(attempt, step.startUs ?? attempt.atUs)),
     links: [],
@@ -119,7 +153,7 @@ function instanceSpan(
   const unit = machine.snapshots.get(instance.unit)
   const invocation = step.number === 13 ? undefined : unit?.invocationId
   const atUs = instance.endUs ?? instance.startUs ?? step.endUs ?? 0
-  const failures = machine.attempts.filter((each) => each.step === step.number && each.unit === instance.unit)
+  const failures = machine.state.attempts.filter((each) => each.step === step.number && each.unit === instance.unit)
   const last = failures.at(-1)
   return {
     ...context,

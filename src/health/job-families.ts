@@ -35,7 +35,7 @@ export function jobFamilies(workers: readonly WorkerCounters[]): readonly Family
     ),
     counter(
       'comfy_machine_job_spans_lost_total',
-      'Spans of jobs that a worker could not keep.',
+      'Spans of jobs that a worker gave up because the disk or its part of the spool was full.',
       workers.map((each) => ({
         labels: labelsOf(each),
         value: each.counters.lostSpans,

@@ -1,26 +1,10 @@
 import path from 'node:path'
+import { readSpoolFigures, type SpoolFigures } from '../emit/delivery.ts'
 import type { Files } from '../host/ports.ts'
 import type { MachineState, WorkerState } from '../observe/state.ts'
+import { RUN_DIRECTORY, TELEMETRY_DIRECTORY } from '../plan/plan.ts'
 import { reportDirectory } from '../render/unit-values.ts'
 import { JOB_COUNTERS_FILE, type JobCounters } from '../worker/job-counters.ts'
-
-const RUN = '/run/comfy-machine'
-
-/** Where the delivery of telemetry keeps how far it is. */
-export const TELEMETRY_FILE = path.join(RUN, 'telemetry.json')
-
-/** How far the delivery of telemetry is; each part is absent when nobody has told it. */
-export interface TelemetryStanding {
-  /** Bytes of the spool on disk. */
-  readonly spoolBytes?: number
-  readonly undeliveredBytes?: number
-  readonly undeliveredSpans?: number
-  /** Spans that the bound of the spool has taken. */
-  readonly lostSpans?: number
-  readonly deliveredSpans?: number
-  /** Microseconds since the epoch. */
-  readonly lastDeliveryUs?: number
-}
 
 /** The counters of one worker. */
 export interface WorkerCounters {
@@ -31,26 +15,25 @@ export interface WorkerCounters {
 /** What is measured outside the controller. */
 export interface Measures {
   readonly jobs: readonly WorkerCounters[]
-  readonly telemetry?: TelemetryStanding
+  readonly telemetry?: SpoolFigures
 }
 
 /** Nothing was measured. */
 export const NO_MEASURES: Measures = { jobs: [] }
 
-/** Reads what the workers of a machine and the delivery keep; what is not there, or is none of ours, is left out. */
+/** Reads what the workers of a machine keep and what the spool of traces holds; what is not there, or is none of ours, is left out. */
 export async function readMeasures(files: Files, state: MachineState | undefined): Promise<Measures> {
-  const read = async (file: string): Promise<unknown> => parseObject(await files.readForeign(file))
-  const [telemetry, ...counters] = await Promise.all([
-    read(TELEMETRY_FILE),
-    ...(state?.workers ?? []).map(async (worker): Promise<readonly WorkerCounters[]> => {
-      const found = await read(path.join(RUN, reportDirectory(worker.unit), JOB_COUNTERS_FILE))
-      return isCounters(found) ? [{ worker, counters: found }] : []
-    }),
+  const [telemetry, ...jobs] = await Promise.all([
+    readSpoolFigures(files, TELEMETRY_DIRECTORY),
+    ...(state?.workers ?? []).map((worker) => readCounters(files, worker)),
   ])
-  return {
-    jobs: (counters as readonly (readonly WorkerCounters[])[]).flat(),
-    ...(telemetry === undefined ? {} : { telemetry: telemetry as TelemetryStanding }),
-  }
+  return { jobs: jobs.flat(), telemetry }
+}
+
+async function readCounters(files: Files, worker: WorkerState): Promise<readonly WorkerCounters[]> {
+  const text = await files.readForeign(path.join(RUN_DIRECTORY, reportDirectory(worker.unit), JOB_COUNTERS_FILE))
+  const counters = parseObject(text)
+  return isCounters(counters) ? [{ worker, counters }] : []
 }
 
 function isCounters(value: unknown): value is JobCounters {

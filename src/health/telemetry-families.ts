@@ -1,9 +1,9 @@
+import type { SpoolFigures } from '../emit/delivery.ts'
 import { counter, type Family, gauge, known } from './families.ts'
-import type { TelemetryStanding } from './measures.ts'
 
-/** How far the delivery of telemetry is. */
-export function telemetryFamilies(telemetry: TelemetryStanding): readonly Family[] {
-  const { spoolBytes, undeliveredBytes, undeliveredSpans, lostSpans, deliveredSpans, lastDeliveryUs } = telemetry
+/** What the spool of traces holds, and how far it is delivered. */
+export function telemetryFamilies(figures: SpoolFigures): readonly Family[] {
+  const { spoolBytes, undeliveredBytes, lostSpans, deliveredSpans, lastDeliveryUs } = figures
   return [
     gauge('comfy_machine_telemetry_spool_bytes', 'Bytes of the spool of traces on disk.', known(spoolBytes)),
     gauge(
@@ -11,14 +11,9 @@ export function telemetryFamilies(telemetry: TelemetryStanding): readonly Family
       'Bytes of the spool that the collector does not have yet.',
       known(undeliveredBytes),
     ),
-    gauge(
-      'comfy_machine_telemetry_undelivered_spans',
-      'Spans that the collector does not have yet.',
-      known(undeliveredSpans),
-    ),
     counter(
       'comfy_machine_telemetry_lost_spans_total',
-      'Spans that were given up because the spool was full.',
+      'Spans that were given up undelivered, the oldest first, because there was no room.',
       known(lostSpans),
     ),
     counter(
@@ -28,8 +23,8 @@ export function telemetryFamilies(telemetry: TelemetryStanding): readonly Family
     ),
     gauge(
       'comfy_machine_telemetry_last_delivery_timestamp_seconds',
-      'When the collector last took spans.',
-      known(lastDeliveryUs === undefined ? undefined : lastDeliveryUs / 1e6),
+      'When the collector last took spans; absent before the first time.',
+      known(lastDeliveryUs === 0 ? undefined : lastDeliveryUs / 1e6),
     ),
   ]
 }

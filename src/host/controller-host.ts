@@ -5,7 +5,6 @@ import { readConfigSources, readMappingSource } from './config-files.ts'
 import { systemExec } from './exec.ts'
 import { systemFiles } from './files.ts'
 import { readGpuEvidence } from './gpu-evidence.ts'
-import { readHostAttributes } from './host-attributes.ts'
 import type { Identity } from './identity.ts'
 import { openJournal } from './journal.ts'
 import { openNotify } from './notify.ts'
@@ -37,7 +36,6 @@ export function openControllerHost({ identity, signal, isFirstStart, tellHub }: 
     readTemplates: () => readTemplates(files),
     readGpuEvidence: (graphics) => readGpuEvidence(systemExec, files, graphics),
     inspectHost: async (withGraphics) => (await import('./host-facts.ts')).inspectHost(withGraphics),
-    readResource: () => readHostAttributes(files, identity.machineId),
     tellHub,
   }
 }

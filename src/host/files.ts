@@ -9,6 +9,7 @@ let counter = 0
 export const systemFiles: Files = {
   readText: (path) => unlessMissing(fs.readFile(path, 'utf8')),
   readForeign,
+  readBytes,
   writeText,
   appendText,
   stat: async (path) => toStat(await unlessMissing(fs.stat(path))),
@@ -63,6 +64,18 @@ async function readForeign(path: string): Promise<string | undefined> {
   }
 }
 
+async function readBytes(path: string, from: number, length: number): Promise<Uint8Array | undefined> {
+  const handle = await unlessMissing(fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK))
+  if (handle === undefined) return undefined
+  try {
+    const buffer = Buffer.alloc(Math.max(0, Math.min(length, (await handle.stat()).size - from)))
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, from)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
+}
+
 async function writeText(path: string, text: string, options: WriteOptions = {}): Promise<void> {
   const temporary = temporaryName(path)
   const mode = options.mode ?? 0o644
@@ -88,8 +101,14 @@ async function appendText(path: string, text: string, options: WriteOptions = {}
     constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const handle = await fs.open(path, flags, options.mode ?? 0o644)
   try {
-    await handle.appendFile(text)
-    if (options.durable === true) await handle.datasync()
+    const { size } = await handle.stat()
+    try {
+      await handle.appendFile(text)
+      if (options.durable === true) await handle.datasync()
+    } catch (error) {
+      await handle.truncate(size)
+      throw error
+    }
   } finally {
     await handle.close()
   }

@@ -40,8 +40,11 @@ export interface Files {
   readText(path: string): Promise<string | undefined>
   /** As readText, of a place where another user may write: no link is followed, and only a file of up to 8 MiB is read. */
   readForeign(path: string): Promise<string | undefined>
+  /** Bytes of a file from an offset on, at most `length` of them. */
+  readBytes(path: string, from: number, length: number): Promise<Uint8Array | undefined>
   /** Writes to a temporary name in the same directory and renames. */
   writeText(path: string, text: string, options?: WriteOptions): Promise<void>
+  /** Appends all of a text, or nothing when that fails: on a full disk no half line is left. One writer at a time. */
   appendText(path: string, text: string, options?: WriteOptions): Promise<void>
   stat(path: string): Promise<FileStat | undefined>
   lstat(path: string): Promise<FileStat | undefined>
@@ -218,19 +221,26 @@ export interface HostFacts {
   readonly graphics: readonly string[]
 }
 
+/** A reference to a span of another trace, or of this one beside the parent. */
+export interface SpanLink {
+  readonly traceId: string
+  readonly spanId: string
+  readonly attributes?: Attributes
+}
+
 /** A span as data: what the outbox keeps until the exporter has delivered it. Ids are lowercase hex, times microseconds. */
 export interface SpanRecord {
   readonly traceId: string
   readonly spanId: string
   readonly parentSpanId?: string
   readonly name: string
-  /** `internal` when absent. */
+  /** Default: internal. */
   readonly kind?: 'internal' | 'server' | 'client' | 'producer' | 'consumer'
   readonly startUs: number
   readonly endUs: number
   readonly attributes: Attributes
   readonly events: readonly { readonly name: string; readonly atUs: number; readonly attributes: Attributes }[]
-  readonly links: readonly { readonly traceId: string; readonly spanId: string }[]
+  readonly links: readonly SpanLink[]
   /** Present when the span's status is ERROR. */
   readonly error?: string
   readonly resource: Attributes

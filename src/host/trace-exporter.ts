@@ -1,11 +1,11 @@
-import { type HrTime, ROOT_CONTEXT, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
+import { type HrTime, SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
 import { resourceFromAttributes } from '@opentelemetry/resources'
-import { NodeSDK } from '@opentelemetry/sdk-node'
 import type { Attributes } from '../report.ts'
+import { VERSION } from '../version.ts'
 import type { SpanRecord } from './ports.ts'
 
-type ExportedSpans = Parameters<OTLPTraceExporter['export']>[0]
+type ExportedSpan = Parameters<OTLPTraceExporter['export']>[0][number]
 
 /** Delivers spans to the collector of the standard OTEL_* variables. */
 export interface TraceExporter {
@@ -14,21 +14,21 @@ export interface TraceExporter {
   close(): Promise<void>
 }
 
-const SCOPE = 'comfy-machine'
 const OK = 0
+/**
+ * A collector that hangs may have read the request: it is waited for, as long as the connection lives, because to send
+ * the same spans again would double them when it wakes. A connection that dies ends the wait at once.
+ */
+const PATIENCE_MS = 86_400_000
 
 /** An OTLP gRPC exporter configured by `settings`, the standard OTEL_* variables. */
 export function openExporter(settings: Readonly<Record<string, string>>): TraceExporter {
-  // The SDK and the exporter read their standard variables from the environment of the process only.
+  // The exporter reads its standard variables from the environment of the process only.
   Object.assign(process.env, settings)
-  const exporter = new OTLPTraceExporter()
+  const isTimed = Object.keys(settings).some((name) => /^OTEL_EXPORTER_OTLP_(TRACES_)?TIMEOUT$/.test(name))
+  const exporter = new OTLPTraceExporter(isTimed ? {} : { timeoutMillis: PATIENCE_MS })
   return {
-    async send(spans) {
-      for (const group of Map.groupBy(spans, ({ resource }) => JSON.stringify(resource)).values()) {
-        const [first] = group
-        if (first !== undefined) await exportAll(exporter, await replay(group, first.resource))
-      }
-    },
+    send: (spans) => exportAll(exporter, toExported(spans)),
     // Shutting down a connection that never came about is refused by the exporter; there is nothing left to do then.
     close: async () => {
       await Promise.allSettled([exporter.shutdown()])
@@ -36,59 +36,61 @@ export function openExporter(settings: Readonly<Record<string, string>>): TraceE
   }
 }
 
-/** Makes SDK spans of records, with the recorded ids and times. */
-async function replay(records: readonly SpanRecord[], resource: Attributes): Promise<ExportedSpans> {
-  const ended: ExportedSpans = []
-  let current: SpanRecord | undefined
-  const sdk = new NodeSDK({
-    autoDetectResources: false,
-    resource: resourceFromAttributes(resource),
-    metricReaders: [],
-    logRecordProcessors: [],
-    idGenerator: { generateTraceId: () => current?.traceId ?? '', generateSpanId: () => current?.spanId ?? '' },
-    spanProcessors: [
-      {
-        onStart: () => undefined,
-        onEnd: (span) => ended.push(span),
-        forceFlush: async () => undefined,
-        shutdown: async () => undefined,
-      },
-    ],
-  })
-  sdk.start()
-  for (const record of records) {
-    current = record
-    startAndEnd(record)
+/** Records as the exporter takes them; spans of equal resources share one, because it groups by the object. */
+function toExported(records: readonly SpanRecord[]): ExportedSpan[] {
+  const resources = new Map<string, ExportedSpan['resource']>()
+  const resourceOf = (attributes: Attributes): ExportedSpan['resource'] => {
+    const key = JSON.stringify(attributes)
+    const known = resources.get(key) ?? resourceFromAttributes(attributes)
+    resources.set(key, known)
+    return known
   }
-  await sdk.shutdown()
-  trace.disable()
-  return ended
+  return records.map((record) => toSpan(record, resourceOf(record.resource)))
 }
 
-function startAndEnd(record: SpanRecord): void {
-  const { traceId, parentSpanId, attributes, links } = record
-  const contextOf = (spanId: string, id = traceId) => ({
-    traceId: id,
-    spanId,
+const SCOPE = { name: 'comfy-machine', version: VERSION }
+const KINDS = {
+  internal: SpanKind.INTERNAL,
+  server: SpanKind.SERVER,
+  client: SpanKind.CLIENT,
+  producer: SpanKind.PRODUCER,
+  consumer: SpanKind.CONSUMER,
+} as const
+
+function toSpan(record: SpanRecord, resource: ExportedSpan['resource']): ExportedSpan {
+  const { traceId, spanId, parentSpanId, error } = record
+  const contextOf = (span: string, trace = traceId) => ({
+    traceId: trace,
+    spanId: span,
     traceFlags: TraceFlags.SAMPLED,
     isRemote: false,
   })
-  const parent = parentSpanId === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, contextOf(parentSpanId))
-  const span = trace.getTracer(SCOPE).startSpan(
-    record.name,
-    {
-      startTime: hrTime(record.startUs),
-      attributes: { ...attributes },
-      links: links.map((link) => ({ context: contextOf(link.spanId, link.traceId) })),
-    },
-    parent,
-  )
-  for (const event of record.events) span.addEvent(event.name, { ...event.attributes }, hrTime(event.atUs))
-  if (record.error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: record.error })
-  span.end(hrTime(record.endUs))
+  const context = contextOf(spanId)
+  return {
+    name: record.name,
+    kind: KINDS[record.kind ?? 'internal'],
+    spanContext: () => context,
+    ...(parentSpanId === undefined ? {} : { parentSpanContext: contextOf(parentSpanId) }),
+    startTime: hrTime(record.startUs),
+    endTime: hrTime(record.endUs),
+    duration: hrTime(Math.max(0, record.endUs - record.startUs)),
+    status: error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: error },
+    attributes: record.attributes,
+    events: record.events.map(({ name, atUs, attributes }) => ({ name, time: hrTime(atUs), attributes })),
+    links: record.links.map((link) => ({
+      context: contextOf(link.spanId, link.traceId),
+      ...(link.attributes === undefined ? {} : { attributes: link.attributes }),
+    })),
+    ended: true,
+    resource,
+    instrumentationScope: SCOPE,
+    droppedAttributesCount: 0,
+    droppedEventsCount: 0,
+    droppedLinksCount: 0,
+  }
 }
 
-function exportAll(exporter: OTLPTraceExporter, spans: ExportedSpans): Promise<void> {
+function exportAll(exporter: OTLPTraceExporter, spans: ExportedSpan[]): Promise<void> {
   return new Promise((resolve, reject) => {
     exporter.export(spans, ({ code, error }) => {
       if (code === OK) resolve()

@@ -6,6 +6,7 @@ import { openNotify } from './notify.ts'
 import type { Clock, Exec, Files, Journal, Notify, Report, Secrets } from './ports.ts'
 import { openReport } from './report.ts'
 import { openSecrets } from './secrets.ts'
+import { stopSignal } from './signals.ts'
 
 /** What every process of a unit has of the outside world. */
 export interface UnitHost {
@@ -24,8 +25,6 @@ export interface UnitHost {
 
 /** Opens the outside world of a unit's process: report begun, signals caught. `fields` go on every journal entry. */
 export function openUnitHost(fields: Readonly<Record<string, string>> = {}): UnitHost {
-  const stop = new AbortController()
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(name))
   return {
     clock: systemClock,
     files: systemFiles,
@@ -35,6 +34,6 @@ export function openUnitHost(fields: Readonly<Record<string, string>> = {}): Uni
     report: openReport(),
     secrets: openSecrets(),
     env: process.env,
-    signal: stop.signal,
+    signal: stopSignal(),
   }
 }

@@ -2,8 +2,11 @@ import { definitionOf } from '../errors.ts'
 import type { UnitSnapshot } from '../host/ports.ts'
 import type { Attributes, ReportChild, ReportedFailure } from '../report.ts'
 import { stepOf } from '../steps.ts'
-import { type Happening, type Machine, stepState, withStep } from './machine.ts'
-import type { FailingState, MachinePhase } from './state.ts'
+import { type Happening, isDone, type Machine, stepState, withStep } from './machine.ts'
+import type { FailingState, MachinePhase, StepState } from './state.ts'
+
+// A unit that dies for months must not fill the state.
+const KEPT_ATTEMPTS = 200
 
 /** A machine after something happened, and what is to be told about it. */
 export interface Folded {
@@ -37,21 +40,22 @@ export function beginStep(machine: Machine, number: number, atUs: number): Machi
 
 /** Ends a step once; a step that has ended before is left as it is. */
 export function endStep(machine: Machine, number: number, end: StepEnd): Folded {
+  if (isDone(machine, number)) return { machine, happenings: [] }
   const before = stepState(machine, number)
-  if (before.state === 'done' || before.state === 'skipped') return { machine, happenings: [] }
   const after = withStep(machine, number, {
     state: end.state,
     startUs: end.startUs,
     endUs: end.endUs,
     attributes: { ...before.attributes, ...end.attributes },
-    ...(end.unit === undefined ? {} : { unit: end.unit.name }),
+    ...(end.unit === undefined ? {} : unitOf(end.unit)),
   })
   return { machine: after, happenings: [ended(after, number, end.unit, end.children ?? [])] }
 }
 
 /** Records a failed attempt of a step, which may still be tried again. */
 export function failAttempt(machine: Machine, number: number, attempt: AttemptFailure): Folded {
-  const sameUnit = machine.attempts.filter((other) => other.step === number && other.unit === attempt.unit)
+  const { attempts } = machine.state
+  const before = attempts.findLast((other) => other.step === number && other.unit === attempt.unit)
   const failing: FailingState = {
     ...attempt.failure,
     step: number,
@@ -60,14 +64,15 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
     ...(attempt.gpu === undefined ? {} : { gpu: attempt.gpu }),
     run: definitionOf(attempt.failure.code).run,
     atUs: attempt.atUs,
-    attempt: sameUnit.length + 1,
+    attempt: (before?.attempt ?? 0) + 1,
   }
   const counted = withStep(machine, number, { attempts: stepState(machine, number).attempts + 1 })
   const others = counted.state.failing.filter((other) => other.step !== number || other.unit !== attempt.unit)
-  const state = { ...counted.state, failing: [...others, failing] }
+  const kept = [...attempts, failing].slice(-KEPT_ATTEMPTS)
+  const state = { ...counted.state, failing: [...others, failing], attempts: kept }
   const afterReady = machine.state.readyUs !== undefined
   return {
-    machine: { ...counted, state, attempts: [...machine.attempts, failing] },
+    machine: { ...counted, state },
     happenings: [{ kind: 'attempt-failed', failing, startUs: attempt.startUs, afterReady }],
   }
 }
@@ -76,7 +81,7 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
 export function failStep(machine: Machine, number: number, startUs: number, atUs: number, unit?: UnitSnapshot): Folded {
   const before = stepState(machine, number)
   if (before.state === 'failed') return { machine, happenings: [] }
-  const name = unit === undefined ? {} : { unit: unit.name }
+  const name = unit === undefined ? {} : unitOf(unit)
   const after = withStep(machine, number, { state: 'failed', startUs, endUs: atUs, ...name })
   return { machine: after, happenings: [ended(after, number, unit, [])] }
 }
@@ -100,6 +105,9 @@ function ended(
   unit: UnitSnapshot | undefined,
   children: readonly ReportChild[],
 ): Happening {
-  const attempts = machine.attempts.filter((attempt) => attempt.step === number)
+  const attempts = machine.state.attempts.filter((attempt) => attempt.step === number)
   return { kind: 'step-ended', step: stepState(machine, number), unit, children, attempts }
 }
+
+const unitOf = ({ name, invocationId }: UnitSnapshot): Pick<StepState, 'unit' | 'invocationId'> =>
+  invocationId === '' ? { unit: name } : { unit: name, invocationId }

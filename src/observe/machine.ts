@@ -14,8 +14,6 @@ export interface Machine {
   /** Outcome of every wanted unit. */
   readonly outcomes: ReadonlyMap<string, UnitOutcome>
   readonly snapshots: ReadonlyMap<string, UnitSnapshot>
-  /** Failed attempts of this startup, oldest first. */
-  readonly attempts: readonly FailingState[]
   /** Units whose end at this time (microseconds) is already recorded as a failed attempt. */
   readonly recordedExits: ReadonlyMap<string, number>
 }
@@ -59,6 +57,8 @@ export function newMachine(identity: Identity): Machine {
     workersConfig: '',
     healthPort: 9090,
     updatedUs: identity.startedUs,
+    restarts: 0,
+    lostSpans: 0,
     steps: STEPS.map(({ number, title, event, phase }) => {
       return { number, title, event, phase, state: 'pending', attempts: 0, attributes: {}, instances: [] }
     }),
@@ -66,10 +66,11 @@ export function newMachine(identity: Identity): Machine {
     gpus: [],
     workers: [],
     failing: [],
+    attempts: [],
     warnings: [],
     evidence: {},
   }
-  return { state, outcomes: new Map(), snapshots: new Map(), attempts: [], recordedExits: new Map() }
+  return { state, outcomes: new Map(), snapshots: new Map(), recordedExits: new Map() }
 }
 
 /** The machine with its plan known: GPUs, workers, the wanted units and one pending instance per GPU and step. */
@@ -116,4 +117,10 @@ export function stepState(machine: Machine, number: number): StepState {
   const step = machine.state.steps[number - 1]
   if (step === undefined) throw new RangeError(`no step ${number}`)
   return step
+}
+
+/** Tells whether a step has ended well. */
+export function isDone(machine: Machine, number: number): boolean {
+  const { state } = stepState(machine, number)
+  return state === 'done' || state === 'skipped'
 }

@@ -18,6 +18,8 @@ export interface StepState {
   readonly endUs?: number
   /** The unit whose state this step follows; the first one where there is one per GPU. */
   readonly unit?: string
+  /** InvocationID of that unit when the step ended: the step's span id follows from it. */
+  readonly invocationId?: string
   /** What is going on now, from the unit's STATUS= text. */
   readonly detail?: string
   /** Failed attempts so far. */
@@ -96,12 +98,20 @@ export interface MachineState {
   readonly healthPort: number
   readonly startedUs: number
   readonly updatedUs: number
+  /** How often the controller died during this startup, or after it, and was started again. */
+  readonly restarts: number
+  /** The startup before this one, when it did not end by being stopped. */
+  readonly follows?: { readonly traceId: string; readonly reason: string }
+  /** Spans that were given up undelivered since the machine was installed. */
+  readonly lostSpans: number
   readonly readyUs?: number
   readonly steps: readonly StepState[]
   readonly units: readonly UnitState[]
   readonly gpus: readonly GpuState[]
   readonly workers: readonly WorkerState[]
   readonly failing: readonly FailingState[]
+  /** Failed attempts of this startup and since, oldest first; the latest of them. */
+  readonly attempts: readonly FailingState[]
   readonly warnings: readonly string[]
   /** Versions and component evidence: comfyui commit, python, nodes and models with their pins. */
   readonly evidence: Attributes

@@ -1,3 +1,12 @@
+/** Where the controller keeps what is known of this startup; gone at reboot. */
+export const RUN_DIRECTORY = '/run/comfy-machine'
+
+/** The plan of the machine, for the units' processes. */
+export const PLAN_FILE = `${RUN_DIRECTORY}/plan.json`
+
+/** Where spans are kept until they are delivered and, for `comfy-machine trace`, some time after; bounded. */
+export const TELEMETRY_DIRECTORY = '/var/lib/comfy-machine/telemetry'
+
 /** A GPU that the machine uses. `name` (`gpu0`) is the instance name of its units. */
 export interface PlannedGpu {
   readonly name: string

@@ -1,3 +1,4 @@
+import { wantsMetrics } from '../config/telemetry.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import type { UnitToRender } from './unit-values.ts'
 
@@ -10,10 +11,7 @@ export interface CommonValues {
   readonly secrets: string
 }
 
-/**
- * The timer that pushes metrics over OTLP, and what it starts; none unless OTEL_METRICS_EXPORTER has `otlp` and there is an
- * endpoint (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
- */
+/** The timer that pushes metrics over OTLP, and what it starts; none unless the standard variables ask for it. */
 export function metricsUnits(plan: MachinePlan, values: CommonValues): readonly UnitToRender[] {
   if (!pushesMetrics(plan)) return []
   return [
@@ -22,12 +20,9 @@ export function metricsUnits(plan: MachinePlan, values: CommonValues): readonly 
   ]
 }
 
+// Of a secret only its name is known here; an endpoint may be one.
 function pushesMetrics({ environment, secretNames }: MachinePlan): boolean {
-  const exporters = (environment['OTEL_METRICS_EXPORTER'] ?? '').split(',').map((name) => name.trim())
-  const hasEndpoint = [...Object.keys(environment), ...secretNames].some((name) =>
-    /^OTEL_EXPORTER_OTLP_(METRICS_)?ENDPOINT$/.test(name),
-  )
-  return exporters.includes('otlp') && hasEndpoint
+  return wantsMetrics({ ...Object.fromEntries(secretNames.map((name) => [name, 'secret'])), ...environment })
 }
 
 function intervalMs({ environment }: MachinePlan): number {

@@ -58,10 +58,11 @@ export function renderPackagedUnits(templates: Templates, port = 9090): readonly
   const compiled = compileTemplates(templates)
   const unit = (name: string, values: UnitToRender['values']): RenderedUnit =>
     renderUnit({ name, template: name, values }, compiled)
-  const delivery = { logFields: [], credentials: [], secrets: '', outbox: '/var/lib/comfy-machine/telemetry' }
+  const delivery = { logFields: [], credentials: [], secrets: '' }
   return [
     unit('comfy-health.socket', { port }),
     unit('comfy-health.service', { logFields: [] }),
     unit('comfy-telemetry.service', delivery),
+    unit('comfy-telemetry.path', {}),
   ]
 }

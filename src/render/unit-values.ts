@@ -1,5 +1,12 @@
 import path from 'node:path'
-import type { MachinePlan, PlannedGpu, PlannedInstance, PlannedWorker } from '../plan/plan.ts'
+import {
+  type MachinePlan,
+  type PlannedGpu,
+  type PlannedInstance,
+  type PlannedWorker,
+  TELEMETRY_DIRECTORY,
+} from '../plan/plan.ts'
+import { rootSpanId, traceparentOf } from '../trace-context.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
 import { metricsUnits } from './metrics-units.ts'
 
@@ -49,14 +56,9 @@ export function secretsDirectory(plan: MachinePlan): string {
   return path.join(plan.paths.run, 'secrets')
 }
 
-/** The spool of traces. */
-export function telemetryDirectory(plan: { readonly paths: Pick<MachinePlan['paths'], 'workspace'> }): string {
-  return path.join(plan.paths.workspace, 'telemetry')
-}
-
-/** A worker's own part of the spool. */
-export function workerTelemetryDirectory(plan: MachinePlan, gpu: string): string {
-  return path.join(telemetryDirectory(plan), `worker-${gpu}`)
+/** The outbox of the worker of a GPU. */
+export function outboxDirectory(gpu: string): string {
+  return path.join(TELEMETRY_DIRECTORY, `worker-${gpu}`)
 }
 
 /** The directories of one ComfyUI instance that are never shared with another. */
@@ -78,6 +80,11 @@ function logFields(plan: MachinePlan, gpu?: string): readonly string[] {
   return gpu === undefined ? fields : [...fields, assignment('COMFY_GPU', gpu)]
 }
 
+/** Hands the trace of the startup to a process and to what it runs, as the OpenTelemetry environment carrier does. */
+function traceEnvironment({ traceId }: MachinePlan): string {
+  return assignment('TRACEPARENT', traceparentOf(traceId, rootSpanId(traceId)))
+}
+
 function healthUnits(plan: MachinePlan): readonly UnitToRender[] {
   return [
     { name: 'comfy-health.socket', template: 'comfy-health.socket', values: { port: plan.health.port } },
@@ -95,6 +102,7 @@ function installers(plan: MachinePlan): readonly UnitToRender[] {
     template: `${name}.service`,
     values: {
       logFields: logFields(plan),
+      traceparent: traceEnvironment(plan),
       credentials: plan.secretNames.filter(wantsSecret),
       secrets: secretsDirectory(plan),
       writable: writablePaths(plan),
@@ -117,7 +125,6 @@ function telemetryUnit(plan: MachinePlan): UnitToRender {
       logFields: logFields(plan),
       credentials: plan.secretNames.filter(isTelemetryName),
       secrets: secretsDirectory(plan),
-      outbox: quoteWord(telemetryDirectory(plan)),
     },
   }
 }
@@ -156,10 +163,11 @@ const workerUnit =
       comfyui: `comfyui@${worker.gpu}.service`,
       reportDirectory: reportDirectory(worker.unit),
       logFields: logFields(plan, worker.gpu),
+      traceparent: traceEnvironment(plan),
       credentials: plan.secretNames.filter((name) => name === HUB),
       secrets: secretsDirectory(plan),
       // A worker takes jobs also where there is no place for its spans.
-      telemetry: quoteWord(`-${workerTelemetryDirectory(plan, worker.gpu)}`),
+      outbox: quoteWord(`-${outboxDirectory(worker.gpu)}`),
     },
   })
 
@@ -182,6 +190,7 @@ function comfyuiEnvironment(plan: MachinePlan, gpu: PlannedGpu): readonly string
     assignment('CUDA_DEVICE_ORDER', 'PCI_BUS_ID'),
     assignment('CUDA_VISIBLE_DEVICES', gpu.uuid ?? `MOCK-${gpu.index}`),
     assignment('PYTHONUNBUFFERED', '1'),
+    traceEnvironment(plan),
     ...proxies.map(([name, value]) => assignment(name, value)),
   ]
 }

@@ -1,4 +1,4 @@
-const SECTIONS: ReadonlySet<string> = new Set(['Unit', 'Service', 'Socket', 'Timer', 'Install', 'X-Comfy'])
+const SECTIONS: ReadonlySet<string> = new Set(['Unit', 'Service', 'Socket', 'Path', 'Timer', 'Install', 'X-Comfy'])
 // Lists that are emptied by an empty value on purpose, systemd.exec(5).
 const MAY_BE_EMPTY: ReadonlySet<string> = new Set(['CapabilityBoundingSet'])
 

@@ -24,7 +24,7 @@ export interface JobCounters {
   readonly duration: Distribution
   /** Bytes of the files that the jobs made. */
   readonly outputBytes: number
-  /** Spans of jobs that could not be kept. */
+  /** Spans of jobs that were given up because the disk was full. */
   readonly lostSpans: number
 }
 

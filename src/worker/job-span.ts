@@ -1,9 +1,9 @@
 import type { SpanRecord } from '../host/ports.ts'
 import type { Attributes } from '../report.ts'
 import { JOB_NODE_EVENT } from '../steps.ts'
+import { isSampled } from './carrier.ts'
 import type { NodeTime } from './execution-times.ts'
 import type { JobAccount } from './job-account.ts'
-import { isSampled } from './trace-context.ts'
 
 /** What the spans of all jobs of one worker have in common. */
 export interface SpanOrigin {

@@ -1,5 +1,5 @@
 import type { QueuedJob } from '../host/ports.ts'
-import { contextOfJob, isSampled, type TraceContext, toCarrier } from './trace-context.ts'
+import { contextOfJob, isSampled, type TraceContext, toCarrier } from './carrier.ts'
 
 /** The span of one job within its trace. */
 export interface JobTrace {

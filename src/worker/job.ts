@@ -1,4 +1,4 @@
-import { type TraceContext, toCarrier } from './trace-context.ts'
+import { type TraceContext, toCarrier } from './carrier.ts'
 
 /** A job's data, checked: the graph in ComfyUI's API format and what goes along with it. */
 export interface JobRequest {

@@ -41,8 +41,8 @@ const isOurs = (target: string): boolean => target.endsWith('.ts')
 const EFFECTS =
   /^(dbus-next|ioredis|bullmq|ws|node-fetch|tar|systeminformation|@opentelemetry\/.*|node:(?!path$|assert$).*)$/
 const LINE = ['config', 'detect', 'plan', 'render', 'apply', 'observe', 'emit']
-/** What every stage speaks: the steps, the codes, the report and the ports. */
-const COMMON = ['steps.ts', 'errors.ts', 'report.ts', 'host/ports.ts']
+/** What every stage speaks: the steps, the codes, the report, the ids of a trace and the ports. */
+const COMMON = ['steps.ts', 'errors.ts', 'report.ts', 'trace-context.ts', 'host/ports.ts']
 
 test('the imports are read', () => {
   expect(imports).toContainEqual({ from: 'startup.ts', to: 'apply/actions.ts', isType: false })

@@ -29,7 +29,8 @@ test('there are plans of one, two and eight GPUs to render', () => {
 })
 
 test('every template is rendered', () => {
-  const used = unitsOf(planOfCase('otlp-metrics')).map(({ template }) => template)
+  const packaged = renderPackagedUnits(templates).map(({ name }) => name)
+  const used = [...packaged, ...unitsOf(planOfCase('otlp-metrics')).map(({ template }) => template)]
   expect([...templates.keys()].sort()).toEqual([...new Set(used)].sort())
 })
 
@@ -51,7 +52,7 @@ describe.each(rendered)('$title', ({ name, text }) => {
     const programs = [
       ...text.replace(command, '$1/usr/bin/comfy-machine ').matchAll(/^Exec\w+=(?:"((?:[^"\\]|\\.)*)"|(\S+))/gm),
     ].map((match) => match[1] ?? match[2])
-    for (const program of programs)
+    for (const program of programs.filter((each) => each !== '/bin/sleep'))
       expect(program).toMatch(/^(\/usr\/bin\/comfy-machine|\/.*\/comfyui\/current\/venv\/bin\/python)$/)
     expect(programs.length > 0).toBe(name.endsWith('.service'))
   })
@@ -125,7 +126,12 @@ describe('the units of one plan', () => {
 
 test('the package ships the health port and the delivery as they are rendered from the defaults', async () => {
   const shipped = await packagedUnits()
-  expect([...shipped.keys()].sort()).toEqual(['comfy-health.service', 'comfy-health.socket', 'comfy-telemetry.service'])
+  expect([...shipped.keys()].sort()).toEqual([
+    'comfy-health.service',
+    'comfy-health.socket',
+    'comfy-telemetry.path',
+    'comfy-telemetry.service',
+  ])
   for (const { name, text } of renderPackagedUnits(templates)) expect(shipped.get(name)).toBe(text)
   expect(shipped.get('comfy-health.socket')).toContain('\nListenStream=9090\n')
 })

@@ -56,12 +56,16 @@ export function filesOf(texts: Readonly<Record<string, string>>): Files {
   const isBelow = (path: string, directory: string): boolean => path.startsWith(`${directory}/`)
   return {
     readText: async (path) => texts[path],
+    readBytes: refuse,
     readForeign: async (path) => texts[path],
     stat: async (path) =>
       texts[path] === undefined
         ? undefined
         : { kind: 'file', bytes: texts[path].length, mode: 0o644, uid: 0, mtimeMs: 1 },
-    lstat: refuse,
+    lstat: async (path) => {
+      const kind = texts[path] !== undefined ? 'file' : 'directory'
+      return { kind, bytes: 0, mode: 0o755, uid: 0, mtimeMs: 1 }
+    },
     list: async (directory) => {
       const below = Object.keys(texts).filter((path) => isBelow(path, directory))
       return [...new Set(below.map((path) => path.slice(directory.length + 1).split('/')[0] ?? ''))].sort()

@@ -44,8 +44,8 @@ async function run(last: number | undefined, texts: Readonly<Record<string, stri
 describe('trace', () => {
   it('draws the tree of the newest startup from delivered and waiting records', async () => {
     const { out, code } = await run(undefined, {
-      [`${DIRECTORY}/delivered.ndjson`]: lines(spans.slice(0, 4)),
-      [`${DIRECTORY}/outbox.ndjson`]: lines(spans.slice(3)),
+      [`${DIRECTORY}/controller/00000001.ndjson`]: lines(spans.slice(0, 4)),
+      [`${DIRECTORY}/controller/00000002.ndjson`]: lines(spans.slice(3)),
     })
     const rows = out.split('\n')
     expect(code).toBe(0)
@@ -60,19 +60,11 @@ describe('trace', () => {
 
   it('finds an earlier startup and says when there is none', async () => {
     const text = lines([...spans, root('b'.repeat(32), 5_000)])
-    const files = { [`${DIRECTORY}/outbox.ndjson`]: text }
+    const files = { [`${DIRECTORY}/controller/00000001.ndjson`]: text }
     expect((await run(1, files)).out).toContain('trace bbbb')
     expect((await run(2, files)).out).toContain('trace aaaa')
     await expect(run(3, files)).rejects.toMatchObject({ code: 'CM0003' })
     await expect(run(1, {})).rejects.toMatchObject({ code: 'CM0003' })
-  })
-
-  it('reads the workspace from the plan', async () => {
-    const files = {
-      '/run/comfy-machine/plan.json': JSON.stringify({ paths: { workspace: '/srv/machine' } }),
-      '/srv/machine/telemetry/outbox.ndjson': lines(spans),
-    }
-    expect((await run(1, files)).out).toContain(A)
   })
 })
 

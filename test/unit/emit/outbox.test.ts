@@ -1,81 +1,106 @@
 import { describe, expect, test } from 'vitest'
-import { openOutbox, parseSpans, trimOutbox } from '../../../src/emit/outbox.ts'
-import { startupSpan } from '../../../src/emit/spans.ts'
-import type { Files } from '../../../src/host/ports.ts'
-import { at, planned, TRACE_ID } from '../observe/build-machine.ts'
+import { openOutbox } from '../../../src/emit/outbox.ts'
+import { takePending } from '../../../src/emit/pending.ts'
+import { parseSpans, readLost, readSpans } from '../../../src/emit/segments.ts'
+import type { SpanRecord } from '../../../src/host/ports.ts'
+import { memoryFiles } from './memory-files.ts'
 
-const span = startupSpan(planned(), at(9), { traceId: TRACE_ID, resource: {} })
-const DIRECTORY = '/t'
+const OUTBOX = '/t/controller'
+const spanOf = (id: number): SpanRecord => ({
+  traceId: 'a'.repeat(32),
+  spanId: String(id).padStart(16, '0'),
+  name: `span ${id}`,
+  startUs: 1,
+  endUs: 2,
+  attributes: {},
+  events: [],
+  links: [],
+  resource: {},
+})
+const idsOf = (spans: readonly SpanRecord[]): readonly number[] => spans.map(({ spanId }) => Number(spanId))
+const LINE = Buffer.byteLength(`${JSON.stringify(spanOf(1))}\n`)
 
-/** Files of plain text in a map, as far as an outbox needs them. */
-function memoryFiles(texts: Map<string, string>, bytesOf = (text: string): number => text.length): Files {
-  const some = {
-    readText: async (path: string) => texts.get(path),
-    appendText: async (path: string, text: string) => void texts.set(path, (texts.get(path) ?? '') + text),
-    stat: async (path: string) => {
-      const text = texts.get(path)
-      return text === undefined ? undefined : { bytes: bytesOf(text) }
-    },
-    remove: async (path: string) => void texts.delete(path),
-    rename: async (from: string, to: string) => {
-      texts.set(to, texts.get(from) ?? '')
-      texts.delete(from)
-    },
-  }
-  return some as unknown as Files
-}
+describe('an outbox', () => {
+  test('gives back what was appended, in order', async () => {
+    const files = memoryFiles()
+    const outbox = openOutbox(files, OUTBOX)
+    await Promise.all([outbox.append([spanOf(1)]), outbox.append([]), outbox.append([spanOf(2), spanOf(3)])])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([1, 2, 3])
+    expect([...files.texts.keys()]).toEqual(['/t/controller/00000001.ndjson'])
+  })
 
-describe('the outbox', () => {
-  test('gives back what was appended', async () => {
-    const texts = new Map<string, string>()
-    const outbox = openOutbox(memoryFiles(texts), DIRECTORY)
-    await outbox.append([span])
+  test('goes on after an earlier process, past a line that it has torn', async () => {
+    const files = memoryFiles({ '/t/controller/00000007.ndjson': `${JSON.stringify(spanOf(1))}\n{"torn` })
+    await openOutbox(files, OUTBOX).append([spanOf(2)])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([1, 2])
+  })
+
+  test('begins a segment when the last one has grown', async () => {
+    const files = memoryFiles()
+    const outbox = openOutbox(files, OUTBOX, { segmentBytes: 2 * LINE })
+    for (const id of [1, 2, 3]) await outbox.append([spanOf(id)])
+    expect([...files.texts.keys()]).toEqual(['/t/controller/00000001.ndjson', '/t/controller/00000002.ndjson'])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([1, 2, 3])
+  })
+
+  test('gives up the oldest undelivered spans when they are too many, and counts them', async () => {
+    const files = memoryFiles()
+    const lost: number[] = []
+    const limits = { segmentBytes: 2 * LINE, largestBytes: 4 * LINE, onLost: (count: number) => void lost.push(count) }
+    const outbox = openOutbox(files, OUTBOX, limits)
+    for (let id = 1; id <= 7; id += 1) await outbox.append([spanOf(id)])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([3, 4, 5, 6, 7])
+    expect(lost).toEqual([2])
+    expect(await readLost(files, OUTBOX)).toBe(2)
+  })
+
+  test('keeps less of what is delivered, and counts none of it as lost', async () => {
+    const files = memoryFiles({
+      '/t/delivered/controller.json': '{"schema":1,"segment":3,"offset":0,"spans":4,"atUs":1}',
+    })
+    const outbox = openOutbox(files, OUTBOX, { segmentBytes: 2 * LINE, keptBytes: 2 * LINE })
+    for (let id = 1; id <= 7; id += 1) await outbox.append([spanOf(id)])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([5, 6, 7])
+    expect(await readLost(files, OUTBOX)).toBe(0)
+  })
+
+  test('on a full disk gives the oldest up for the newest', async () => {
+    const files = memoryFiles()
+    files.room = 4 * LINE + 16
+    const outbox = openOutbox(files, OUTBOX, { segmentBytes: 2 * LINE })
+    for (let id = 1; id <= 5; id += 1) await outbox.append([spanOf(id)])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([3, 4, 5])
+    expect(await readLost(files, OUTBOX)).toBe(2)
+  })
+
+  test('keeps in memory what finds no room at all, and writes it when there is some', async () => {
+    const files = memoryFiles()
+    files.room = 0
+    const lost: number[] = []
+    const outbox = openOutbox(files, OUTBOX, { heldSpans: 2, onLost: (count) => void lost.push(count) })
+    for (const id of [1, 2, 3]) await expect(outbox.append([spanOf(id)])).rejects.toThrow('ENOSPC')
+    files.room = 1e6
     await outbox.append([])
-    await outbox.append([span, span])
-    expect(parseSpans(texts.get('/t/outbox.ndjson') ?? '')).toEqual([span, span, span])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([2, 3])
+    expect([lost, await readLost(files, OUTBOX)]).toEqual([[1], 1])
   })
 
-  test('leaves out a line that was torn, and loses no other', async () => {
-    const line = JSON.stringify(span)
-    expect(parseSpans(`${line.slice(0, 40)}\n${line}\n`)).toEqual([span])
-    const texts = new Map([['/t/outbox.ndjson', line.slice(0, 40)]])
-    await openOutbox(memoryFiles(texts), DIRECTORY).append([span])
-    expect(parseSpans(texts.get('/t/outbox.ndjson') ?? '')).toEqual([span])
-  })
-
-  test('leaves out a last line that is not whole', () => {
-    const line = JSON.stringify(span)
-    expect(parseSpans(`${line}\n${line.slice(0, 40)}`)).toEqual([span])
-    expect(parseSpans(line)).toEqual([])
-    expect(parseSpans('')).toEqual([])
+  test('marks what is new where somebody delivers', async () => {
+    const files = memoryFiles()
+    await openOutbox(files, OUTBOX).append([spanOf(1)])
+    expect(await takePending(files, '/t')).toBe(false)
+    await files.makeDirectory('/t/pending')
+    await openOutbox(files, OUTBOX).append([spanOf(2)])
+    expect(await takePending(files, '/t')).toBe(true)
+    expect(await takePending(files, '/t')).toBe(false)
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([1, 2])
   })
 })
 
-describe('trimOutbox', () => {
-  test('begins anew when all is delivered', async () => {
-    const texts = new Map([
-      ['/t/outbox.ndjson', 'abc\n'],
-      ['/t/cursor', '4'],
-    ])
-    await trimOutbox(memoryFiles(texts), DIRECTORY)
-    expect([...texts]).toEqual([])
-  })
-
-  test('keeps what is not delivered', async () => {
-    const texts = new Map([
-      ['/t/outbox.ndjson', 'abc\ndef\n'],
-      ['/t/cursor', '4'],
-    ])
-    await trimOutbox(memoryFiles(texts), DIRECTORY)
-    expect([...texts.keys()]).toEqual(['/t/outbox.ndjson', '/t/cursor'])
-  })
-
-  test('sets a record aside that has grown too large', async () => {
-    const texts = new Map([['/t/outbox.ndjson', 'abc\n']])
-    await trimOutbox(
-      memoryFiles(texts, () => 65 * 2 ** 20),
-      DIRECTORY,
-    )
-    expect([...texts]).toEqual([['/t/outbox.ndjson.1', 'abc\n']])
+describe('parseSpans', () => {
+  test('leaves out what is torn, still being written or no span', () => {
+    const line = JSON.stringify(spanOf(1))
+    expect(parseSpans(`${line.slice(0, 40)}\n${line}\n\n[1]\nnull\n{"a":1}\n${line}`)).toEqual([spanOf(1)])
+    expect(parseSpans('')).toEqual([])
   })
 })

@@ -1,49 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import type { Outbox } from '../../../src/emit/outbox.ts'
-import { Recorder, statusText } from '../../../src/emit/recorder.ts'
+import { statusText } from '../../../src/emit/recorder.ts'
 import { MachineError } from '../../../src/errors.ts'
-import type { Files, JournalEntry, SpanRecord } from '../../../src/host/ports.ts'
+import type { JournalEntry } from '../../../src/host/ports.ts'
 import { enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Machine, stepState } from '../../../src/observe/machine.ts'
-import type { MachineState } from '../../../src/observe/state.ts'
-import { activating, active, at, failed, planned } from '../observe/build-machine.ts'
-
-const unused = (): never => {
-  throw new Error('not part of this test')
-}
-const nothing = (): void => undefined
-
-interface Memory {
-  readonly recorder: Recorder
-  readonly entries: JournalEntry[]
-  readonly states: MachineState[]
-  readonly spans: SpanRecord[]
-  readonly outbox: Outbox
-}
-
-function memoryRecorder(machine: Machine = planned()): Memory {
-  const entries: JournalEntry[] = []
-  const states: MachineState[] = []
-  const spans: SpanRecord[] = []
-  let nowUs = at(0)
-  const files = {
-    readText: unused,
-    writeText: async (_path: string, text: string) => void states.push(JSON.parse(text) as MachineState),
-  }
-  const recorder = new Recorder(
-    {
-      clock: { nowUs: () => (nowUs += 1_000_000), sleep: unused },
-      files: files as unknown as Files,
-      journal: { write: (entry) => void entries.push(entry) },
-      notify: { ready: nothing, stopping: nothing, status: nothing, extend: nothing, watchdog: nothing },
-      stateFile: '/run/state.json',
-    },
-    machine,
-  )
-  const outbox: Outbox = { append: async (more) => void spans.push(...more) }
-  return { recorder, entries, states, spans, outbox }
-}
+import { rootSpanId } from '../../../src/trace-context.ts'
+import { activating, active, at, failed, planned, TRACE_ID } from '../observe/build-machine.ts'
+import { memoryRecorder, NAMES } from './memory-recorder.ts'
 
 const codesOf = (entries: readonly JournalEntry[]): readonly (string | undefined)[] =>
   entries.map(({ fields }) => fields?.['COMFY_ERROR_CODE'])
@@ -90,7 +54,8 @@ describe('the trace', () => {
     await recorder.step(3, async () => undefined)
     await recorder.flush()
     expect(spans).toEqual([])
-    recorder.keepSpans(outbox, { 'service.name': 'comfy-machine' }, nothing)
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
     recorder.fold((machine) => foldUnit(machine, active('comfy-discover.service', 1, 2), []))
     recorder.endTrace(at(9))
     await recorder.flush()
@@ -105,7 +70,8 @@ describe('the trace', () => {
 
   test('has a failed attempt as a trace of its own only after step 21', async () => {
     const { recorder, spans, outbox } = memoryRecorder()
-    recorder.keepSpans(outbox, {}, nothing)
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
     recorder.fold((machine) => foldUnit(machine, active('comfyui@gpu0.service', 1, 2), []))
     recorder.fold((machine) => enterPhase(machine, 'ready', at(3)))
     recorder.fold((machine) => foldUnit(machine, failed('comfyui@gpu0.service', 1, 70), []))
@@ -115,7 +81,8 @@ describe('the trace', () => {
 
   test('that cannot be written is a warning, and the machine goes on', async () => {
     const { recorder, entries } = memoryRecorder()
-    recorder.keepSpans({ append: () => Promise.reject(new Error('no space left')) }, {}, nothing)
+    recorder.name(NAMES)
+    recorder.keepSpans({ append: () => Promise.reject(new Error('no space left')) })
     await recorder.step(7, async () => undefined)
     await recorder.flush()
     expect(entries.map(({ message }) => message)).toContain('the trace could not be written: no space left')
@@ -169,4 +136,43 @@ describe('statusText', () => {
   test('counts the workers of a machine that is ready', () => {
     expect(statusText(enterPhase(planned(), 'ready', at(1)).machine)).toBe('ready: 2 workers')
   })
+})
+
+describe('a startup that was carried on', () => {
+  test('records no span twice, not even its root', async () => {
+    const { recorder, spans, outbox } = memoryRecorder()
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
+    recorder.know([rootSpanId(TRACE_ID)])
+    await recorder.step(7, async () => undefined)
+    await recorder.step(7, async () => undefined)
+    recorder.endTrace(at(9))
+    await recorder.flush()
+    expect(spans.map(({ name }) => name)).toEqual(['machine.systemd.generator.start'])
+  })
+
+  test('keeps the times of a step that was done before', async () => {
+    const { recorder } = memoryRecorder()
+    await recorder.step(7, async () => undefined)
+    const before = stepState(recorder.machine, 7)
+    await recorder.step(7, async () => {
+      expect(stepState(recorder.machine, 7)).toEqual(before)
+    })
+    expect(stepState(recorder.machine, 7)).toEqual(before)
+  })
+})
+
+test('the state is on disk before the spans of what it says', async () => {
+  const { recorder, spans, outbox, states } = memoryRecorder()
+  recorder.name(NAMES)
+  const seen: unknown[] = []
+  recorder.keepSpans({
+    append: async (more) => {
+      seen.push(states.at(-1)?.steps[6]?.state)
+      await outbox.append(more)
+    },
+  })
+  await recorder.step(7, async () => undefined)
+  await recorder.flush()
+  expect([seen, spans.length]).toEqual([['done'], 1])
 })

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { spanIdOf, spanIdOfInvocation } from '../../../src/emit/span-id.ts'
-import { incidentSpan, rootSpanId, startupSpan, stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
+import { incidentSpan, startupSpan, stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
 import { endStep, enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldJobNew, foldUnit } from '../../../src/observe/fold-unit.ts'
 import type { Happening, Machine } from '../../../src/observe/machine.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../../../src/trace-context.ts'
 import {
   active,
   at,

@@ -85,6 +85,9 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
         services: ['comfyui'],
       },
     ],
+    restarts: 0,
+    lostSpans: 0,
+    attempts: [],
     failing: [],
     warnings: [],
     evidence: { 'comfyui.commit': 'c0ffee', 'nodes.installed': 4 },
@@ -110,6 +113,9 @@ export function buildFailed(changes: Partial<MachineState> = {}): MachineState {
     steps: STEPS.map(({ number }) =>
       number === 18 ? buildStep(18, 'failed', { attempts: 1 }) : buildStep(number, number < 18 ? 'done' : 'pending'),
     ),
+    restarts: 0,
+    lostSpans: 0,
+    attempts: [],
     failing: [buildFailing()],
     ...changes,
   })

@@ -31,7 +31,7 @@ function measured(): Measures {
       },
     ],
     telemetry: {
-      ...{ spoolBytes: 10, undeliveredBytes: 20, undeliveredSpans: 30, lostSpans: 40, deliveredSpans: 50 },
+      ...{ spoolBytes: 10, undeliveredBytes: 20, lostSpans: 40, deliveredSpans: 50 },
       lastDeliveryUs: BEGUN_US + 500_000,
     },
   }
@@ -100,11 +100,12 @@ describe('the metrics', () => {
     const text = renderMetrics(seen(buildReady()), NOW_US, measured())
     expect(text).toContain('comfy_machine_telemetry_spool_bytes 10\n')
     expect(text).toContain('comfy_machine_telemetry_undelivered_bytes 20\n')
-    expect(text).toContain('comfy_machine_telemetry_undelivered_spans 30\n')
     expect(text).toContain('comfy_machine_telemetry_lost_spans_total 40\n')
     expect(text).toContain('comfy_machine_telemetry_delivered_spans_total 50\n')
     expect(text).toContain('comfy_machine_telemetry_last_delivery_timestamp_seconds 1790000000.5\n')
-    expect(renderMetrics(seen(buildReady()), NOW_US, { jobs: [], telemetry: { spoolBytes: 1 } })).not.toContain('lost')
+    const none = { spoolBytes: 0, undeliveredBytes: 0, lostSpans: 0, deliveredSpans: 0, lastDeliveryUs: 0 }
+    const fresh = { jobs: [], telemetry: none }
+    expect(renderMetrics(seen(buildReady()), NOW_US, fresh)).not.toContain('last_delivery')
     expect(renderMetrics(seen(buildReady()), NOW_US)).not.toMatch(/machine_(telemetry|job)/)
   })
 

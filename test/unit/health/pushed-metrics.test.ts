@@ -32,7 +32,8 @@ describe('toPushedMetrics', () => {
     const fresh = newCounters(BEGUN_US)
     const buckets = fresh.duration.buckets.map(({ le }) => ({ le, count: Number(le >= 1) + Number(le >= 30) }))
     const counters = { ...fresh, duration: { sum: 12.5, count: 3, buckets } }
-    const measures = { jobs: [{ worker, counters }], telemetry: { spoolBytes: 1, lostSpans: 2 } }
+    const figures = { spoolBytes: 1, undeliveredBytes: 2, lostSpans: 3, deliveredSpans: 4, lastDeliveryUs: BEGUN_US }
+    const measures = { jobs: [{ worker, counters }], telemetry: figures }
     const families = collectFamilies(seen(state), NOW_US, measures)
     const shown = renderFamilies(families)
       .split('\n')

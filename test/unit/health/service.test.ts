@@ -34,7 +34,8 @@ async function serve(readers = 1) {
       clock: movingClock(BEGUN_US),
       async measure() {
         measured += 1
-        return { jobs: [], telemetry: { spoolBytes: 7 } }
+        const figures = { undeliveredBytes: 0, lostSpans: 0, deliveredSpans: 0, lastDeliveryUs: 0 }
+        return { jobs: [], telemetry: { spoolBytes: 7, ...figures } }
       },
       failed: (error) => void failures.push(error),
       async serve(given) {

@@ -28,6 +28,7 @@ export function memoryContext(
   let nowUs = 1_000_000
   const files: Files = {
     readText: async (path) => texts.get(path),
+    readBytes: unused,
     readForeign: async (path) => texts.get(path),
     writeText: async (path, text) => void texts.set(path, text),
     appendText: unused,

@@ -1,3 +1,5 @@
+import { STARTUP_SPAN } from './steps.ts'
+
 const FNV_OFFSET = 0xcbf29ce484222325n
 const FNV_PRIME = 0x100000001b3n
 
@@ -17,4 +19,14 @@ export function spanIdOf(traceId: string, name: string): string {
 /** The span id of a unit: the first 64 bits of its InvocationID. */
 export function spanIdOfInvocation(invocationId: string): string {
   return invocationId.slice(0, 16)
+}
+
+/** The span id of a startup's root. */
+export function rootSpanId(traceId: string): string {
+  return spanIdOf(traceId, STARTUP_SPAN)
+}
+
+/** The value of a `traceparent` header or of the variable TRACEPARENT, sampled (W3C Trace Context, version 00). */
+export function traceparentOf(traceId: string, spanId: string): string {
+  return `00-${traceId}-${spanId}-01`
 }

@@ -1,0 +1,39 @@
+import type { Recorder } from './emit/recorder.ts'
+import { readSpans } from './emit/segments.ts'
+import { interruptedSpan } from './emit/spans.ts'
+import { readStartupRecord, type StartupRecord, writeStartupRecord } from './emit/startup-record.ts'
+import type { Files } from './host/ports.ts'
+import { TELEMETRY_DIRECTORY } from './plan/plan.ts'
+import { rootSpanId } from './trace-context.ts'
+
+/** The startup before this one, as far as it is on record. */
+export function readPrevious(files: Files): Promise<StartupRecord | undefined> {
+  return readStartupRecord(files, TELEMETRY_DIRECTORY)
+}
+
+/** Links a new startup to the one before it, when that was not stopped, and ends the trace of one that nobody ended. */
+export async function followPrevious(
+  files: Files,
+  recorder: Recorder,
+  previous: StartupRecord | undefined,
+): Promise<void> {
+  const { bootId } = recorder.machine.state
+  if (previous === undefined || previous.phase === 'stopped') return
+  recorder.note({ follows: { traceId: previous.traceId, reason: reasonOf(previous, bootId) } })
+  if (previous.phase !== 'starting') return
+  const all = await readSpans(files, TELEMETRY_DIRECTORY, previous.traceId)
+  const spans = all.filter(({ traceId }) => traceId === previous.traceId)
+  if (spans.some(({ spanId }) => spanId === rootSpanId(previous.traceId))) return
+  recorder.record(interruptedSpan(previous, spans))
+}
+
+/** Keeps how far this startup has come, where it survives a reboot. */
+export async function keepStartup(files: Files, recorder: Recorder, isFirst: boolean): Promise<void> {
+  const { traceId, bootId, startedUs, phase } = recorder.machine.state
+  await writeStartupRecord(files, TELEMETRY_DIRECTORY, { schema: 1, traceId, bootId, startedUs, isFirst, phase })
+}
+
+function reasonOf(previous: StartupRecord, bootId: string): string {
+  if (previous.phase === 'failed') return 'restart after a failed start'
+  return previous.bootId === bootId ? 'restart after the controller ended' : 'restart after the host went down'
+}
