@@ -132,6 +132,9 @@ export const FAILURE_EVENT = 'machine.step.failure'
 /** Name of the root span of a short trace that records a failure after step 21. */
 export const INCIDENT_SPAN = 'machine.incident'
 
+/** Name of the event on a job's span at which a node of its workflow began. */
+export const JOB_NODE_EVENT = 'comfyui.node'
+
 /** The row of one step. Throws RangeError for a number outside 1–21. */
 export function stepOf(number: number): Step {
   const step = STEPS[number - 1]

@@ -13,6 +13,7 @@ const UNIT_COMMANDS: Readonly<Record<string, UnitCommand>> = {
   worker: async (gpu) => (gpu === undefined ? gpu : (await import('./commands/worker.ts')).workerCommand(gpu)),
   health: async (port) =>
     (await import('./commands/health.ts')).healthCommand(port === undefined ? {} : { port: Number(port) }),
+  metrics: async () => (await import('./commands/metrics.ts')).metricsCommand(),
   telemetry: async () => (await import('./commands/telemetry.ts')).telemetryCommand(),
 }
 

@@ -1,5 +1,6 @@
 import { MachineError, toMachineError } from '../errors.ts'
-import { openRecord } from '../health/record.ts'
+import { readMeasures } from '../health/measures.ts'
+import { openRecord, type Sighting } from '../health/record.ts'
 import { serveHealth } from '../health/service.ts'
 import { inheritedSocket, serveHttp } from '../host/http-server.ts'
 import type { HttpListen } from '../host/ports.ts'
@@ -22,7 +23,11 @@ export async function healthCommand(options: HealthOptions = {}): Promise<number
     host.journal.write({ message: `health: ${message}`, priority: 'warning', fields: { COMFY_ERROR_CODE: code } })
   }
   const record = openRecord(host.files, host.clock)
-  const server = await serveHealth({ record, clock: host.clock, serve: serveHttp, failed }, whereToListen(options))
+  const measure = (state: Sighting['state']) => readMeasures(host.files, state)
+  const server = await serveHealth(
+    { record, clock: host.clock, measure, serve: serveHttp, failed },
+    whereToListen(options),
+  )
   host.notify.ready()
   host.notify.status('serving')
   if (!host.signal.aborted) {

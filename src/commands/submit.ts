@@ -3,6 +3,8 @@ import { MachineError, messageOf } from '../errors.ts'
 import { systemFiles } from '../host/files.ts'
 import { enqueue, enqueueAndWait } from '../host/queue-client.ts'
 import { saveBytes } from '../host/save-bytes.ts'
+import { parseContext } from '../worker/carrier.ts'
+import { toJobData } from '../worker/job.ts'
 import type { JobResult } from '../worker/outputs.ts'
 
 const DEFAULT_TIMEOUT_MS = 3_600_000
@@ -17,26 +19,31 @@ export interface SubmitOptions {
   /** Directory that the returned files are saved in. */
   readonly out?: string
   readonly timeoutMs?: number
+  /** Where OpenTelemetry's environment carrier is looked for: TRACEPARENT and TRACESTATE. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   readonly print: (line: string) => void
 }
 
 /** Adds a job from a workflow file in API format. Exit code 0 when it is queued, or with `wait` only when it completed. */
 export async function submitCommand(options: SubmitOptions): Promise<number> {
   const { redisUrl, queue, print } = options
-  const data = { workflow: await readWorkflow(options.workflowFile) }
+  const { env = process.env } = options
+  const context = parseContext(env['TRACEPARENT'], env['TRACESTATE'])
+  const data = toJobData(await readWorkflow(options.workflowFile), context)
+  const inTrace = context === undefined ? '' : `, trace ${context.traceId}`
   if (!options.wait) {
-    print(`job ${await enqueue(redisUrl, queue, data)} is queued in ${queue}`)
+    print(`job ${await enqueue(redisUrl, queue, data)} is queued in ${queue}${inTrace}`)
     return 0
   }
   const end = await enqueueAndWait(redisUrl, queue, data, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, (progress) => {
     print(`${progress.node === null ? 'prompt' : `node ${progress.node}`}: ${progress.value} of ${progress.max}`)
   })
   if (end.kind === 'failed') {
-    print(`job ${end.jobId} failed: ${end.message}`)
+    print(`job ${end.jobId} failed: ${end.message}${inTrace}`)
     return 1
   }
   const result = end.value as JobResult
-  print(`job ${end.jobId} completed in ${result.duration_ms} ms`)
+  print(`job ${end.jobId} completed in ${result.duration_ms} ms, trace ${result.trace_id}`)
   for (const output of result.outputs) {
     const saved = options.out === undefined ? undefined : await save(options.out, output)
     print(`  node ${output.node_id}: ${output.filename}, ${output.content_type}, ${output.bytes} bytes${saved ?? ''}`)

@@ -5,6 +5,7 @@ import { openComfySocket } from '../host/comfyui-socket.ts'
 import { openJournal } from '../host/journal.ts'
 import type { Clock, ComfySocket, ComfyUI } from '../host/ports.ts'
 import { openJobSource } from '../host/queue.ts'
+import { randomId } from '../host/random-id.ts'
 import { connectRedis } from '../host/redis.ts'
 import { secondStopSignal } from '../host/signals.ts'
 import { openUnitHost, type UnitHost } from '../host/unit-process.ts'
@@ -13,6 +14,7 @@ import { serve } from '../worker/serve.ts'
 import { toWorkerStatus, WORKER_STATUS_FILE, type WorkerStatus } from '../worker/status.ts'
 import { readPlan } from './read-plan.ts'
 import { reportUnitFailure } from './unit-failure.ts'
+import { openWorkerBook } from './worker-book.ts'
 
 const REDIS_MS = 8000
 const COMFYUI_MS = 10_000
@@ -49,7 +51,10 @@ async function work(host: UnitHost, plan: MachinePlan, gpu: string, hurry: Abort
   try {
     notify.status('connecting to Redis and ComfyUI')
     const warn = (message: string): void => journal.write({ message, priority: 'warning' })
-    const redis = await both(connectRedis(redisUrl, REDIS_MS), awaitComfyUI(planned, comfyui, socket, clock))
+    const [redis, book] = await Promise.all([
+      both(connectRedis(redisUrl, REDIS_MS), awaitComfyUI(planned, comfyui, socket, clock)),
+      openWorkerBook(host, plan, planned),
+    ])
     const source = await openJobSource(redis, planned.id, planned.queues, warn)
     host.report.write({ kind: 'fact', attributes: evidenceOf(planned) })
     const keepStatus = (status: WorkerStatus): void => void keep(host, status)
@@ -62,10 +67,12 @@ async function work(host: UnitHost, plan: MachinePlan, gpu: string, hurry: Abort
       isDraining: false,
     }
     await keep(host, toWorkerStatus(connected))
-    const clientId = planned.id
-    const { queues } = planned
-    await serve({ comfyui, socket, clock, journal, clientId, source, notify, queues, keepStatus, stop: signal, hurry })
-    await source.close()
+    const { id: clientId, queues } = planned
+    await serve({
+      ...{ comfyui, socket, clock, journal, clientId, source, notify, queues, keepStatus },
+      ...{ account: book.account, newId: randomId, stop: signal, hurry },
+    })
+    await Promise.all([source.close(), book.flush()])
   } finally {
     socket.close()
     comfyui.close()

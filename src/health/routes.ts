@@ -1,5 +1,6 @@
 import type { HttpReply, HttpRequest } from '../host/ports.ts'
-import { renderMetrics } from './metrics.ts'
+import { type Measures, NO_MEASURES } from './measures.ts'
+import { collectFamilies, renderFamilies } from './metrics.ts'
 import { renderPage } from './page.ts'
 import { PAGE_SCRIPT_SOURCE } from './page-assets.ts'
 import type { Sighting } from './record.ts'
@@ -8,11 +9,14 @@ import { healthReport, type JsonReport, readyReport, statusReport } from './repo
 /** Path of the stream of server-sent events. */
 export const EVENTS_PATH = '/events'
 
+/** Path of the metrics; the only one whose answer needs more than the record of the state. */
+export const METRICS_PATH = '/metrics'
+
 const PAGE_POLICY =
   `default-src 'none'; style-src 'unsafe-inline'; script-src '${PAGE_SCRIPT_SOURCE}'; img-src data:; ` +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-type Route = (sighting: Sighting, nowUs: number) => HttpReply
+type Route = (sighting: Sighting, nowUs: number, measures: Measures) => HttpReply
 
 const ROUTES: Readonly<Record<string, Route>> = {
   '/': (sighting, nowUs) => ({
@@ -23,15 +27,20 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/health': (sighting, nowUs) => json(healthReport(sighting, nowUs)),
   '/ready': (sighting) => json(readyReport(sighting)),
   '/status': (sighting, nowUs) => json(statusReport(sighting, nowUs)),
-  '/metrics': (sighting, nowUs) => ({
+  [METRICS_PATH]: (sighting, nowUs, measures) => ({
     status: 200,
     headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
-    body: renderMetrics(sighting, nowUs),
+    body: renderFamilies(collectFamilies(sighting, nowUs, measures)),
   }),
 }
 
 /** Answers every path but the event stream's; 404 and 405 are JSON with `error` and `message`. */
-export function answerRequest(request: HttpRequest, sighting: Sighting, nowUs: number): HttpReply {
+export function answerRequest(
+  request: HttpRequest,
+  sighting: Sighting,
+  nowUs: number,
+  measures: Measures = NO_MEASURES,
+): HttpReply {
   const route = Object.hasOwn(ROUTES, request.path) ? ROUTES[request.path] : undefined
   if (route === undefined && request.path !== EVENTS_PATH) {
     const paths = [...Object.keys(ROUTES), EVENTS_PATH].join(' ')
@@ -45,7 +54,7 @@ export function answerRequest(request: HttpRequest, sighting: Sighting, nowUs: n
     )
     return { ...refusal, headers: { ...refusal.headers, allow: 'GET, HEAD' } }
   }
-  return route(sighting, nowUs)
+  return route(sighting, nowUs, measures)
 }
 
 function problem(status: number, error: string, message: string): HttpReply {

@@ -1,12 +1,15 @@
 import type { Clock, HttpHandler, HttpListen, HttpServer } from '../host/ports.ts'
 import { diffSightings, snapshotEvent } from './changes.ts'
+import { type Measures, NO_MEASURES } from './measures.ts'
 import type { Sighting, StateRecord } from './record.ts'
-import { answerRequest, EVENTS_PATH } from './routes.ts'
+import { answerRequest, EVENTS_PATH, METRICS_PATH } from './routes.ts'
 
 /** What the health server needs of the outside. */
 export interface HealthPorts {
   readonly record: StateRecord
   readonly clock: Clock
+  /** What is measured outside the record of the state. */
+  measure(state: Sighting['state']): Promise<Measures>
   serve(handler: HttpHandler, where: HttpListen): Promise<HttpServer>
   /** Told of anything that failed while serving; the server goes on. */
   failed(error: unknown): void
@@ -42,7 +45,11 @@ export async function serveHealth(ports: HealthPorts, where: HttpListen): Promis
   }
   const handler: HttpHandler = {
     eventsPath: EVENTS_PATH,
-    answer: async (request) => answerRequest(request, await record.look(), clock.nowUs()),
+    async answer(request) {
+      const sighting = await record.look()
+      const measures = request.path === METRICS_PATH ? await ports.measure(sighting.state) : NO_MEASURES
+      return answerRequest(request, sighting, clock.nowUs(), measures)
+    },
     async prepare() {
       watch()
       await refresh()

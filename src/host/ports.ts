@@ -406,6 +406,8 @@ export interface QueuedJob {
   readonly id: string
   readonly queue: string
   readonly data: unknown
+  /** The metadata of BullMQ's Telemetry interface, as its producer wrote it: JSON of a carrier. */
+  readonly telemetry?: string
   /** 1 for the first attempt. */
   readonly attempt: number
   /** Sends progress; in order, without waiting for it. */

@@ -100,10 +100,12 @@ function pauseWorker(worker: Worker): void {
 }
 
 function queuedJob(job: Job, queue: string, onError: (message: string) => void): QueuedJob {
+  const telemetry = job.opts.telemetry?.metadata
   return {
     id: job.id ?? '',
     queue,
     data: job.data,
+    ...(telemetry === undefined ? {} : { telemetry }),
     attempt: job.attemptsMade + 1,
     progress(progress) {
       job.updateProgress({ ...progress }).catch((error: Error) => onError(`progress of ${job.id}: ${error.message}`))

@@ -8,6 +8,7 @@ import {
 } from '../plan/plan.ts'
 import { rootSpanId, traceparentOf } from '../trace-context.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
+import { metricsUnits } from './metrics-units.ts'
 
 /** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
 export interface UnitToRender {
@@ -25,13 +26,18 @@ const isTelemetryName = (name: string): boolean => name.startsWith('OTEL_')
 export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
   const wanted = [...installers(plan), ...plan.instances.map(comfyuiUnit(plan)), ...plan.workers.map(workerUnit(plan))]
   const health = healthUnits(plan)
-  const wants = [...health.slice(1), ...wanted].map((unit) => unit.name)
+  const pushed = metricsUnits(plan, {
+    logFields: logFields(plan),
+    credentials: plan.secretNames.filter(isTelemetryName),
+    secrets: secretsDirectory(plan),
+  })
+  const wants = [...health.slice(1), ...wanted, ...pushed.slice(1)].map((unit) => unit.name)
   const target = {
     name: 'comfy-machine.target',
     template: 'comfy-machine.target',
     values: { machineId: plan.machineId, wants },
   }
-  return [target, ...health, telemetryUnit(plan), ...wanted]
+  return [target, ...health, telemetryUnit(plan), ...pushed, ...wanted]
 }
 
 /** Names of the units that must be active for the machine to be ready. */
@@ -160,6 +166,8 @@ const workerUnit =
       traceparent: traceEnvironment(plan),
       credentials: plan.secretNames.filter((name) => name === HUB),
       secrets: secretsDirectory(plan),
+      // A worker takes jobs also where there is no place for its spans.
+      outbox: quoteWord(`-${outboxDirectory(worker.gpu)}`),
     },
   })
 

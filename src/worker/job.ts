@@ -1,7 +1,9 @@
+import { type TraceContext, toCarrier } from './carrier.ts'
+
 /** A job's data, checked: the graph in ComfyUI's API format and what goes along with it. */
 export interface JobRequest {
   readonly workflow: Readonly<Record<string, unknown>>
-  readonly extraData: unknown
+  readonly extraData: Readonly<Record<string, unknown>> | undefined
 }
 
 /** Reads job data; a string is the sentence that says what is wrong with it. */
@@ -22,6 +24,11 @@ export function parseJob(data: unknown): JobRequest | string {
   const extraData = data['extra_data']
   if (extraData !== undefined && !isObject(extraData)) return '"extra_data" must be an object'
   return { workflow, extraData }
+}
+
+/** The data of a job in a trace: a producer that records no span of its own hands on the context as it came to it. */
+export function toJobData(workflow: unknown, context: TraceContext | undefined): Readonly<Record<string, unknown>> {
+  return { workflow, ...(context === undefined ? {} : toCarrier(context)) }
 }
 
 /** One sentence from ComfyUI's refusal of a prompt: the error and every node's complaints. */

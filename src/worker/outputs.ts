@@ -21,6 +21,8 @@ export interface JobOutput {
 /** A job's return value. */
 export interface JobResult {
   readonly prompt_id: string
+  /** The trace of the job: its producer's, or one of its own. */
+  readonly trace_id: string
   readonly duration_ms: number
   readonly outputs: readonly JobOutput[]
 }

@@ -1,7 +1,10 @@
 import { messageOf } from '../errors.ts'
 import type { JobOutcome, Journal, QueuedJob } from '../host/ports.ts'
-import { parseJob } from './job.ts'
-import { collectOutputs, type JobResult, listOutputs } from './outputs.ts'
+import { type ExecutionTimes, foldTimes, NOT_EXECUTED } from './execution-times.ts'
+import { type JobRequest, parseJob } from './job.ts'
+import type { FailureReason, JobAccount } from './job-account.ts'
+import { type JobTrace, jobFields, withContext } from './job-trace.ts'
+import { collectOutputs, type JobOutput, type JobResult, listOutputs } from './outputs.ts'
 import { type PromptPorts, type PromptResult, runPrompt } from './run-prompt.ts'
 import { createThrottle } from './throttle.ts'
 
@@ -13,40 +16,87 @@ export interface JobPorts extends PromptPorts {
   readonly journal: Journal
 }
 
-/** Runs one job: its data checked, its prompt followed, its files collected. Never throws. */
-export async function processJob(ports: JobPorts, job: QueuedJob, signal: AbortSignal): Promise<JobOutcome> {
+/** What is found out about a job on its way. */
+interface Trail {
+  request?: JobRequest
+  promptId?: string
+  execution: ExecutionTimes
+  reason?: FailureReason
+  outputs: readonly JobOutput[]
+}
+
+/** Runs one job: its data checked, its prompt followed, its files collected; the account has the outcome. Never throws. */
+export async function processJob(
+  ports: JobPorts,
+  job: QueuedJob,
+  trace: JobTrace,
+  signal: AbortSignal,
+): Promise<JobAccount> {
   const { clock, journal } = ports
   const startUs = clock.nowUs()
-  const outcome = await perform(ports, job, signal, startUs).catch((error: unknown): JobOutcome => {
+  const trail: Trail = { execution: NOT_EXECUTED, outputs: [] }
+  const outcome = await perform({ ports, job, trace, trail, startUs }, signal).catch((error: unknown): JobOutcome => {
+    trail.reason = 'internal'
     return { kind: 'failed', message: messageOf(error), isRetriable: true }
   })
-  const ms = Math.round((clock.nowUs() - startUs) / 1000)
-  const fields = { COMFY_JOB_ID: job.id, COMFY_DURATION_MS: String(ms) }
+  const endUs = clock.nowUs()
+  const ms = Math.round((endUs - startUs) / 1000)
+  const fields = { ...jobFields(job.id, trace), COMFY_DURATION_MS: String(ms) }
   if (outcome.kind === 'failed') {
     journal.write({ message: `job ${job.id} failed: ${outcome.message}`, priority: 'warning', fields })
   } else {
     journal.write({ message: `job ${job.id} ${outcome.kind} in ${ms} ms`, priority: 'info', fields })
   }
-  return outcome
+  return { ...toAccount(job, trail), trace, startUs, endUs, outcome }
 }
 
-async function perform(ports: JobPorts, job: QueuedJob, signal: AbortSignal, startUs: number): Promise<JobOutcome> {
+interface Work {
+  readonly ports: JobPorts
+  readonly job: QueuedJob
+  readonly trace: JobTrace
+  readonly trail: Trail
+  readonly startUs: number
+}
+
+async function perform(work: Work, signal: AbortSignal): Promise<JobOutcome> {
+  const { ports, job, trace, trail, startUs } = work
   const request = parseJob(job.data)
-  if (typeof request === 'string') return { kind: 'failed', message: request, isRetriable: false }
+  if (typeof request === 'string') {
+    trail.reason = 'invalid'
+    return { kind: 'failed', message: request, isRetriable: false }
+  }
+  trail.request = request
   const throttle = createThrottle(ports.clock, PROGRESS_MS, job.progress, 'held')
-  const result = await runPrompt(ports, request, throttle.offer, signal)
+  const result = await runPrompt(
+    ports,
+    { ...request, extraData: withContext(request.extraData, trace) },
+    {
+      queued: (promptId) => {
+        trail.promptId = promptId
+      },
+      message: (message, atUs) => {
+        trail.execution = foldTimes(trail.execution, message, atUs)
+      },
+      progress: throttle.offer,
+    },
+    signal,
+  )
   throttle.flush()
-  if (result.kind !== 'done') return failed(ports.journal, job, result)
-  const outputs = await collectOutputs(ports.comfyui.view, listOutputs(result.history))
-  const duration = Math.round((ports.clock.nowUs() - startUs) / 1000)
-  const value: JobResult = { prompt_id: result.promptId, duration_ms: duration, outputs }
+  if (result.kind !== 'done') return failed(work, result)
+  trail.outputs = await collectOutputs(ports.comfyui.view, listOutputs(result.history))
+  const value: JobResult = {
+    prompt_id: result.promptId,
+    trace_id: trace.own.traceId,
+    duration_ms: Math.round((ports.clock.nowUs() - startUs) / 1000),
+    outputs: trail.outputs,
+  }
   return { kind: 'completed', value }
 }
 
-function failed(journal: Journal, job: QueuedJob, result: Exclude<PromptResult, { kind: 'done' }>): JobOutcome {
+function failed({ ports, job, trace, trail }: Work, result: Exclude<PromptResult, { kind: 'done' }>): JobOutcome {
+  if (result.kind === 'given-up') return { kind: 'returned' }
+  trail.reason = result.kind
   switch (result.kind) {
-    case 'given-up':
-      return { kind: 'returned' }
     case 'refused':
       return { kind: 'failed', message: result.message, isRetriable: false }
     case 'interrupted':
@@ -56,8 +106,28 @@ function failed(journal: Journal, job: QueuedJob, result: Exclude<PromptResult, 
     case 'error':
       if (result.traceback !== '') {
         const message = result.traceback.slice(-TRACEBACK_CHARS)
-        journal.write({ message, priority: 'info', fields: { COMFY_JOB_ID: job.id } })
+        ports.journal.write({ message, priority: 'info', fields: jobFields(job.id, trace) })
       }
       return { kind: 'failed', message: result.message, isRetriable: true }
+  }
+}
+
+function toAccount(job: QueuedJob, trail: Trail): Omit<JobAccount, 'trace' | 'startUs' | 'endUs' | 'outcome'> {
+  const { promptId, reason, execution, outputs } = trail
+  const workflow = trail.request?.workflow ?? {}
+  const types = execution.nodes.map(({ id }) => [
+    id,
+    (workflow[id] as { class_type?: unknown } | undefined)?.class_type,
+  ])
+  return {
+    jobId: job.id,
+    queue: job.queue,
+    attempt: job.attempt,
+    ...(reason === undefined ? {} : { reason }),
+    ...(promptId === undefined ? {} : { promptId }),
+    execution,
+    nodeTypes: Object.fromEntries(types.filter(([, type]) => typeof type === 'string')),
+    outputs: outputs.length,
+    outputBytes: outputs.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }

@@ -1,5 +1,5 @@
 import { messageOf } from '../errors.ts'
-import type { Clock, ComfySocket, ComfySocketEvent, ComfyUI, JobProgress } from '../host/ports.ts'
+import type { Clock, ComfyMessage, ComfySocket, ComfySocketEvent, ComfyUI, JobProgress } from '../host/ports.ts'
 import { cancelPrompt } from './cancel-prompt.ts'
 import type { JobRequest } from './job.ts'
 import { summarizeRefusal } from './job.ts'
@@ -19,6 +19,15 @@ export interface PromptPorts {
   readonly clientId: string
 }
 
+/** Who is told what becomes of a prompt while it is followed. */
+export interface PromptWatch {
+  /** ComfyUI has taken it under this id. */
+  queued(promptId: string): void
+  /** A message about it that came at `atUs`. */
+  message(message: ComfyMessage, atUs: number): void
+  progress(progress: JobProgress): void
+}
+
 /** How a prompt ended. `lost`: ComfyUI went away or forgot it; `given-up`: the job's signal aborted. */
 export type PromptResult =
   | { readonly kind: 'done'; readonly promptId: string; readonly history: unknown }
@@ -32,16 +41,17 @@ export type PromptResult =
 export async function runPrompt(
   ports: PromptPorts,
   request: JobRequest,
-  onProgress: (progress: JobProgress) => void,
+  watch: PromptWatch,
   signal: AbortSignal,
 ): Promise<PromptResult> {
-  const inbox = openInbox(ports.socket, signal)
+  const inbox = openInbox(ports, signal)
   try {
     const { comfyui, clientId } = ports
     const answer = await comfyui.submit(request.workflow, clientId, request.extraData).catch(messageOf)
     if (typeof answer === 'string') return { kind: 'lost', message: `ComfyUI did not take the prompt: ${answer}` }
     if (answer.kind === 'refused') return { kind: 'refused', message: summarizeRefusal(answer.status, answer.body) }
-    return await followPrompt(ports, inbox, answer.promptId, onProgress, signal)
+    watch.queued(answer.promptId)
+    return await followPrompt(ports, inbox, answer.promptId, watch, signal)
   } finally {
     inbox.close()
   }
@@ -51,7 +61,7 @@ async function followPrompt(
   ports: PromptPorts,
   inbox: Inbox,
   promptId: string,
-  onProgress: (progress: JobProgress) => void,
+  watch: PromptWatch,
   signal: AbortSignal,
 ): Promise<PromptResult> {
   const { clock } = ports
@@ -59,11 +69,11 @@ async function followPrompt(
   let mayHaveMissed = !ports.socket.isUp()
   let aliveUs = clock.nowUs()
   for (;;) {
-    for (const event of inbox.take()) {
+    for (const { event, atUs } of inbox.take()) {
       if (event.kind !== 'message') mayHaveMissed = true
       if (event.kind === 'down') continue
       aliveUs = clock.nowUs()
-      if (event.kind === 'message') state = advance(state, event, onProgress)
+      if (event.kind === 'message') state = advance(state, event.message, atUs, watch)
     }
     if (state.end?.kind === 'error' || state.end?.kind === 'interrupted') return state.end
     if (signal.aborted) {
@@ -91,13 +101,10 @@ function quietMs(state: PromptState, mayHaveMissed: boolean): number {
   return mayHaveMissed ? 1000 : 5000
 }
 
-function advance(
-  state: PromptState,
-  event: Extract<ComfySocketEvent, { kind: 'message' }>,
-  onProgress: (progress: JobProgress) => void,
-): PromptState {
-  const next = foldMessage(state, event.message)
-  if (next.progress !== state.progress) onProgress(next.progress)
+function advance(state: PromptState, message: ComfyMessage, atUs: number, watch: PromptWatch): PromptState {
+  const next = foldMessage(state, message)
+  if (message.data['prompt_id'] === state.promptId) watch.message(message, atUs)
+  if (next.progress !== state.progress) watch.progress(next.progress)
   return next
 }
 
@@ -124,19 +131,24 @@ async function look({ comfyui }: PromptPorts, promptId: string): Promise<Sight> 
   }
 }
 
+interface Received {
+  readonly event: ComfySocketEvent
+  readonly atUs: number
+}
+
 interface Inbox {
-  take(): readonly ComfySocketEvent[]
+  take(): readonly Received[]
   /** True when something came or the job was given up, false when `ms` went by. */
   wait(clock: Clock, ms: number): Promise<boolean>
   close(): void
 }
 
-function openInbox(socket: ComfySocket, signal: AbortSignal): Inbox {
-  let events: ComfySocketEvent[] = []
+function openInbox({ socket, clock }: Pick<PromptPorts, 'socket' | 'clock'>, signal: AbortSignal): Inbox {
+  let events: Received[] = []
   let waker = new AbortController()
   const wake = (): void => waker.abort()
   const stop = socket.follow((event) => {
-    events.push(event)
+    events.push({ event, atUs: clock.nowUs() })
     wake()
   })
   signal.addEventListener('abort', wake)

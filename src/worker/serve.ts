@@ -1,5 +1,7 @@
 import type { ComfySocket, JobSource, Notify, QueuedJob } from '../host/ports.ts'
 import { drain } from './drain.ts'
+import type { JobAccount } from './job-account.ts'
+import { jobFields, type NewId, openJobTrace } from './job-trace.ts'
 import { type JobPorts, processJob } from './process-job.ts'
 import { describeWorker, toWorkerStatus, type WorkerFacts, type WorkerStatus } from './status.ts'
 import { createThrottle } from './throttle.ts'
@@ -14,6 +16,9 @@ export interface ServePorts extends JobPorts {
   readonly queues: readonly string[]
   /** Keeps the status where the hub's publisher reads it. */
   readonly keepStatus: (status: WorkerStatus) => void
+  /** Told of each job that this worker is done with, just before its outcome goes to the queue; takes no time. */
+  readonly account: (account: JobAccount) => void
+  readonly newId: NewId
   /** Aborts when the worker is to stop. */
   readonly stop: AbortSignal
   /** Aborts when the running job is to be returned at once. */
@@ -38,7 +43,10 @@ export async function serve(ports: ServePorts): Promise<void> {
     facts = { ...facts, ...news }
     shown.offer(facts)
   }
+  let fields: Readonly<Record<string, string>> = {}
   const process = async (job: QueuedJob, signal: AbortSignal) => {
+    const trace = openJobTrace(job, ports.newId)
+    fields = jobFields(job.id, trace)
     change({ jobId: job.id, lastActivityUs: clock.nowUs() })
     const watched: QueuedJob = {
       ...job,
@@ -47,9 +55,10 @@ export async function serve(ports: ServePorts): Promise<void> {
         job.progress(progress)
       },
     }
-    const outcome = await processJob(ports, watched, signal)
+    const account = await processJob(ports, watched, trace, signal)
+    ports.account(account)
     change({ jobId: null, lastActivityUs: clock.nowUs() })
-    return outcome
+    return account.outcome
   }
 
   source.onConnection((hasRedis) => {
@@ -74,12 +83,13 @@ export async function serve(ports: ServePorts): Promise<void> {
   source.start(process)
   await aborted(ports.stop)
   change({ isDraining: true })
-  const jobId = facts.jobId
+  const { jobId } = facts
+  const ofJob = fields
   const end = await drain({ source, notify, clock, progressUs: () => facts.lastActivityUs, hurry: ports.hurry })
   if (jobId !== null) {
     const message =
       end === 'finished' ? `job ${jobId} finished before the stop` : `job ${jobId} is returned to the queue`
-    journal.write({ message, priority: 'notice', fields: { COMFY_JOB_ID: jobId } })
+    journal.write({ message, priority: 'notice', fields: ofJob })
   }
   stopFollowing()
   change({ hasRedis: false, hasComfyUI: false })

@@ -13,6 +13,7 @@ async function serve(readers = 1) {
   let sighting: Sighting = { alive: false }
   let missing = true
   let looks = 0
+  let measured = 0
   const record: StateRecord = {
     async look() {
       looks += 1
@@ -31,6 +32,11 @@ async function serve(readers = 1) {
     {
       record,
       clock: movingClock(BEGUN_US),
+      async measure() {
+        measured += 1
+        const figures = { undeliveredBytes: 0, lostSpans: 0, deliveredSpans: 0, lastDeliveryUs: 0 }
+        return { jobs: [], telemetry: { spoolBytes: 7, ...figures } }
+      },
       failed: (error) => void failures.push(error),
       async serve(given) {
         handler = given
@@ -50,6 +56,7 @@ async function serve(readers = 1) {
     handler,
     server,
     looks: () => looks,
+    measured: () => measured,
     watched: () => changed !== undefined,
     async replace(next: Sighting, how: 'seen' | 'unseen' = 'seen') {
       missing = false
@@ -66,6 +73,15 @@ describe('serveHealth', () => {
     expect((await handler.answer({ method: 'GET', path: '/ready' })).status).toBe(503)
     await replace(seen(buildReady()), 'unseen')
     expect((await handler.answer({ method: 'GET', path: '/ready' })).status).toBe(200)
+  })
+
+  it('measures only for those who ask for metrics', async () => {
+    const { handler, measured } = await serve()
+    await handler.answer({ method: 'GET', path: '/status' })
+    expect(measured()).toBe(0)
+    const { body } = await handler.answer({ method: 'GET', path: '/metrics' })
+    expect(body).toContain('comfy_machine_telemetry_spool_bytes 7\n')
+    expect(measured()).toBe(1)
   })
 
   it('greets with a snapshot, then sends what changed', async () => {

@@ -11,6 +11,7 @@ import type {
   JournalEntry,
   QueuedJob,
 } from '../../../src/host/ports.ts'
+import { type JobTrace, openJobTrace } from '../../../src/worker/job-trace.ts'
 
 /** A clock whose time passes only by sleeping: every sleep ends at once, in the order of its due time. */
 export function fakeClock(): Clock & { advanceTo(us: number): void } {
@@ -83,6 +84,20 @@ export function fakeComfyUI(known: Partial<ComfyUI> = {}): ComfyUI & { readonly 
 export function fakeJob(data: unknown): QueuedJob & { readonly shown: JobProgress[] } {
   const shown: JobProgress[] = []
   return { id: '7', queue: 'comfyui', data, attempt: 1, shown, progress: (progress) => shown.push(progress) }
+}
+
+/** Ids that count up, so that a test knows them: 1 is the first. */
+export function countingIds(): (bytes: number) => string {
+  let next = 0
+  return (bytes) => {
+    next += 1
+    return next.toString(16).padStart(bytes * 2, '0')
+  }
+}
+
+/** The trace of a job whose producer gave it none. */
+export function fakeTrace(data: unknown = {}): JobTrace {
+  return openJobTrace({ data }, countingIds())
 }
 
 /** A source with one job at a time, given by `give`. */

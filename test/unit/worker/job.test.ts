@@ -1,11 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import { parseJob, summarizeRefusal } from '../../../src/worker/job.ts'
+import { parseJob, summarizeRefusal, toJobData } from '../../../src/worker/job.ts'
 
 describe('job data', () => {
   it('is a workflow in API format and what goes with it', () => {
     const workflow = { '1': { class_type: 'A', inputs: {} } }
     expect(parseJob({ workflow, extra_data: { api_key: 'x' } })).toEqual({ workflow, extraData: { api_key: 'x' } })
     expect(parseJob({ workflow })).toEqual({ workflow, extraData: undefined })
+  })
+
+  it('of a producer within a trace carries the context on as it came', () => {
+    const context = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), flags: '01', traceState: 'v=1' }
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+    expect(toJobData({}, context)).toEqual({ workflow: {}, traceparent, tracestate: 'v=1' })
+    expect(toJobData({}, undefined)).toEqual({ workflow: {} })
   })
 
   it.each([

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { ComfyUI } from '../../../src/host/ports.ts'
-import { processJob } from '../../../src/worker/process-job.ts'
-import { fakeClock, fakeComfyUI, fakeJob, fakeJournal, fakeSocket } from './fakes.ts'
+import { type JobPorts, processJob } from '../../../src/worker/process-job.ts'
+import { fakeClock, fakeComfyUI, fakeJob, fakeJournal, fakeSocket, fakeTrace } from './fakes.ts'
 
 const DATA = { workflow: { '1': { class_type: 'A', inputs: {} } } }
 const FINISHED = { outputs: { '9': { images: [{ filename: 'a.png', subfolder: '', type: 'output' }] } } }
 const NEVER = new AbortController().signal
+
+const run = async (ports: JobPorts, job: ReturnType<typeof fakeJob>, signal: AbortSignal) =>
+  (await processJob(ports, job, fakeTrace(), signal)).outcome
 
 function setUp(known: Partial<ComfyUI> = {}) {
   const ports = { clock: fakeClock(), journal: fakeJournal(), socket: fakeSocket(), clientId: 'w' }
@@ -23,7 +26,7 @@ describe('a job', () => {
       history: async () => FINISHED,
     })
     const job = fakeJob(DATA)
-    const outcome = await processJob(ports, job, NEVER)
+    const outcome = await run(ports, job, NEVER)
     expect(outcome).toMatchObject({
       kind: 'completed',
       value: { prompt_id: 'p1', outputs: [{ node_id: '9', filename: 'a.png', data_base64: 'cG5n' }] },
@@ -40,7 +43,7 @@ describe('a job', () => {
       },
       queue: async () => ({ running: ['p1'], pending: [] }),
     })
-    const outcome = processJob(ports, fakeJob(DATA), NEVER)
+    const outcome = run(ports, fakeJob(DATA), NEVER)
     ports.socket.emit({ kind: 'down', reason: 'reset' })
     ports.socket.emit({ kind: 'up' })
     expect(await outcome).toMatchObject({ kind: 'completed' })
@@ -48,14 +51,14 @@ describe('a job', () => {
 
   it('fails for good when ComfyUI refuses it, without a prompt to follow', async () => {
     const ports = setUp({ submit: async () => ({ kind: 'refused', status: 400, body: { error: 'no' } }) })
-    const outcome = await processJob(ports, fakeJob(DATA), NEVER)
+    const outcome = await run(ports, fakeJob(DATA), NEVER)
     expect(outcome).toEqual({ kind: 'failed', message: 'ComfyUI refused the workflow: no', isRetriable: false })
-    const invalid = await processJob(ports, fakeJob({}), NEVER)
+    const invalid = await run(ports, fakeJob({}), NEVER)
     expect(invalid).toMatchObject({ kind: 'failed', isRetriable: false })
   })
 
   it('may be tried again when ComfyUI was restarted and forgot it', async () => {
-    const outcome = await processJob(setUp(), fakeJob(DATA), NEVER)
+    const outcome = await run(setUp(), fakeJob(DATA), NEVER)
     expect(outcome).toMatchObject({ kind: 'failed', isRetriable: true, message: expect.stringContaining('restarted') })
   })
 
@@ -64,7 +67,7 @@ describe('a job', () => {
     const ports = setUp({ history: gone, queue: gone })
     const startUs = ports.clock.nowUs()
     ports.socket.emit({ kind: 'down', reason: 'reset' })
-    const outcome = await processJob(ports, fakeJob(DATA), NEVER)
+    const outcome = await run(ports, fakeJob(DATA), NEVER)
     expect(outcome).toMatchObject({
       kind: 'failed',
       isRetriable: true,
@@ -78,7 +81,7 @@ describe('a job', () => {
     const ports = setUp({ queue: async () => ({ running: ['p1'], pending: [] }) })
     const startUs = ports.clock.nowUs()
     ports.comfyui.history = async () => (ports.clock.nowUs() - startUs > 600e6 ? FINISHED : undefined)
-    expect(await processJob(ports, fakeJob(DATA), NEVER)).toMatchObject({ kind: 'completed' })
+    expect(await run(ports, fakeJob(DATA), NEVER)).toMatchObject({ kind: 'completed' })
   })
 
   it('given up is taken out of ComfyUI and returned', async () => {
@@ -89,7 +92,7 @@ describe('a job', () => {
       ports.comfyui.asked.push(`interrupt ${id}`)
       isRunning = false
     }
-    const outcome = processJob(ports, fakeJob(DATA), abort.signal)
+    const outcome = run(ports, fakeJob(DATA), abort.signal)
     abort.abort()
     expect(await outcome).toEqual({ kind: 'returned' })
     expect(ports.comfyui.asked).toEqual(['interrupt p1'])
@@ -102,7 +105,7 @@ describe('a job', () => {
       ports.comfyui.asked.push(`dequeue ${id}`)
       pending = []
     }
-    expect(await processJob(ports, fakeJob(DATA), AbortSignal.abort())).toEqual({ kind: 'returned' })
+    expect(await run(ports, fakeJob(DATA), AbortSignal.abort())).toEqual({ kind: 'returned' })
     expect(ports.comfyui.asked).toEqual(['dequeue p1'])
   })
 })

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import type { Notify } from '../../../src/host/ports.ts'
+import type { JobAccount } from '../../../src/worker/job-account.ts'
 import { serve } from '../../../src/worker/serve.ts'
 import type { WorkerStatus } from '../../../src/worker/status.ts'
-import { fakeClock, fakeComfyUI, fakeJob, fakeJournal, fakeSocket, fakeSource } from './fakes.ts'
+import { countingIds, fakeClock, fakeComfyUI, fakeJob, fakeJournal, fakeSocket, fakeSource } from './fakes.ts'
 
 const DATA = { workflow: { '1': { class_type: 'A', inputs: {} } } }
 
 function setUp() {
   const said: string[] = []
   const kept: WorkerStatus[] = []
+  const accounts: JobAccount[] = []
   const notify: Notify = {
     ready: () => said.push('ready'),
     stopping: () => said.push('stopping'),
@@ -26,8 +28,9 @@ function setUp() {
   const ended = serve({
     ...{ source, socket, comfyui, clock, journal, notify, clientId: 'w', queues: ['comfyui'] },
     ...{ keepStatus: (status) => kept.push(status), stop: stop.signal, hurry: hurry.signal },
+    ...{ account: (account) => accounts.push(account), newId: countingIds() },
   })
-  return { ended, said, kept, stop, hurry, clock, source, socket, comfyui, journal }
+  return { ended, said, kept, accounts, stop, hurry, clock, source, socket, comfyui, journal }
 }
 
 describe('a worker', () => {
@@ -67,7 +70,23 @@ describe('a worker', () => {
     hurry.abort()
     await ended
     expect(await outcome).toEqual({ kind: 'returned' })
-    expect(journal.entries.map(({ message }) => message)).toContain('job 7 is returned to the queue')
+    const line = journal.entries.find(({ message }) => message === 'job 7 is returned to the queue')
+    expect(line?.fields).toEqual({ COMFY_JOB_ID: '7', TRACE_ID: '2'.padStart(32, '0'), SPAN_ID: '1'.padStart(16, '0') })
+  })
+
+  it('gives an account of each job, in the trace of its producer', async () => {
+    const { ended, stop, source, accounts, comfyui } = setUp()
+    comfyui.history = async () => ({ outputs: {} })
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+    await source.give(fakeJob({ ...DATA, traceparent }))
+    await source.give(fakeJob({}))
+    stop.abort()
+    await ended
+    expect(accounts).toMatchObject([
+      { jobId: '7', outcome: { kind: 'completed' }, trace: { parentSpanId: 'b'.repeat(16) } },
+      { jobId: '7', outcome: { kind: 'failed' }, reason: 'invalid' },
+    ])
+    expect(accounts[1]?.trace.parentSpanId).toBeUndefined()
   })
 
   it('returns a running job that stands still for two minutes', async () => {
