@@ -141,8 +141,11 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
     shown.gpu === undefined
       ? endStep(current, shown.step.number, { ...end, unit })
       : endInstance(current, shown, unit.name, end, unit)
-  const recovered: readonly Happening[] =
-    wasDown && machine.state.readyUs !== undefined ? [{ kind: 'recovered', unit: unit.name }] : []
+  const lastFailing = machine.state.attempts.findLast((each) => each.unit === unit.name)
+  const isBack = wasDown && machine.state.readyUs !== undefined && lastFailing !== undefined
+  const recovered: readonly Happening[] = isBack
+    ? [{ kind: 'recovered', failing: lastFailing, atUs: unit.activeEnterUs }]
+    : []
   return { machine: folded.machine, happenings: [...folded.happenings, ...recovered] }
 }
 

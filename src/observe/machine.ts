@@ -36,7 +36,8 @@ export type Happening =
       readonly startUs: number
       readonly afterReady: boolean
     }
-  | { readonly kind: 'recovered'; readonly unit: string }
+  | { readonly kind: 'instance-ended'; readonly step: StepState; readonly instance: InstanceState }
+  | { readonly kind: 'recovered'; readonly failing: FailingState; readonly atUs: number }
   | { readonly kind: 'phase-changed'; readonly phase: MachinePhase }
 
 /** Facts that are known before any step. */

@@ -91,7 +91,7 @@ async function observe(gpus: number): Promise<Observed> {
   const [happenings, problems]: [Happening[], string[]] = [[], []]
   const host = { clock: systemClock, files: systemFiles, journal: { write: () => undefined }, notify: SILENT }
   const recorder = new Recorder(
-    { ...host, stateFile: '/run/observed/state.json', resource: {} },
+    { ...host, stateFile: '/run/observed/state.json', resource: {}, readLines: async () => [] },
     newFollowed(gpus, units),
   )
   await mkdir('/run/observed', { recursive: true })
@@ -129,7 +129,7 @@ async function observe(gpus: number): Promise<Observed> {
   await recorder.flush()
   await manager.close()
   const { machine } = recorder
-  const context = { traceId: machine.state.traceId, resource: {} }
+  const context = { traceId: machine.state.traceId, resource: {}, readLines: async () => [] }
   const ended = happenings.filter((each) => each.kind === 'step-ended')
   const spans = ended.flatMap((each) => (each.step.number === 13 ? [] : stepSpans(machine, each, context)))
   const spanOf = (unit: string) => spans.find(({ attributes }) => attributes['systemd.unit'] === unit)

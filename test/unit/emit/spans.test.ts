@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { incidentSpan, startupSpan, stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
+import { incidentSpan, recoverySpan, startupSpan } from '../../../src/emit/root-spans.ts'
+import { stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
 import { foldJobNew } from '../../../src/observe/fold-job.ts'
 import { endStep, enterPhase } from '../../../src/observe/fold-step.ts'
@@ -150,6 +151,9 @@ describe('the span of a step', () => {
       hint: 'Look at its last lines before the end.',
       retry_attempt: 1,
       duration_ms: 1000,
+      'process.exit.code': 1,
+      'systemd.result': 'exit-code',
+      'systemd.invocation_id': invocationOf(unit),
     })
     expect(step).not.toHaveProperty('error')
     expect(instance).not.toHaveProperty('error')
@@ -270,4 +274,44 @@ describe('span ids', () => {
     expect(stepSpanId(TRACE_ID, 18, 'f'.repeat(32))).toBe('f'.repeat(16))
     expect(stepSpanId(TRACE_ID, 15, 'f'.repeat(32))).not.toBe('f'.repeat(16))
   })
+})
+
+test('a unit that is back has a span over the time it was away, in the trace of its failure', () => {
+  const failing = failingAt({ step: 19, unit: 'comfyui@gpu1.service', gpu: 'gpu1', atUs: at(70) })
+  const incident = incidentSpan(
+    planned(),
+    { kind: 'attempt-failed', failing, startUs: at(1), afterReady: true },
+    context,
+  )
+  expect(recoverySpan(planned(), { kind: 'recovered', failing, atUs: at(73) }, context)).toMatchObject({
+    traceId: incident.traceId,
+    parentSpanId: incident.spanId,
+    name: 'machine.recovery',
+    startUs: at(70),
+    endUs: at(73),
+    attributes: { step_number: 19, 'systemd.unit': 'comfyui@gpu1.service', 'gpu.index': 1 },
+  })
+})
+
+test('a failure says how systemd saw the unit end, and its last lines', () => {
+  const failing = failingAt({
+    result: 'exit-code',
+    exitStatus: 3,
+    invocationId: 'c'.repeat(32),
+    givenUp: true,
+    lines: ['one', 'two'],
+  })
+  const incident = incidentSpan(
+    planned(),
+    { kind: 'attempt-failed', failing, startUs: at(1), afterReady: true },
+    context,
+  )
+  expect(incident.events[0]?.attributes).toMatchObject({
+    'systemd.result': 'exit-code',
+    'systemd.invocation_id': 'c'.repeat(32),
+    'process.exit.code': 3,
+    given_up: true,
+    'journal.lines': 'one\ntwo',
+  })
+  expect(incident.events[0]?.attributes).not.toHaveProperty('process.exit.signal')
 })

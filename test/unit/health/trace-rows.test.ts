@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { incidentSpan, startupSpan, stepSpans } from '../../../src/emit/spans.ts'
+import { incidentSpan, startupSpan } from '../../../src/emit/root-spans.ts'
+import { stepSpans } from '../../../src/emit/spans.ts'
 import { findStartups } from '../../../src/health/trace-model.ts'
 import { failingCode, traceRows } from '../../../src/health/trace-rows.ts'
 import { enterPhase } from '../../../src/observe/fold-step.ts'

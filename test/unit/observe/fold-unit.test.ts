@@ -114,7 +114,7 @@ test('step 15 is told by the report of the discovery, step 16 by its unit', () =
 describe('a step of every GPU', () => {
   test('is done with its last instance and spans from the first start to the last end', () => {
     const first = foldAll(planned(), [see(active(COMFY0, 5, 9))])
-    expect(first.happenings).toEqual([])
+    expect(first.happenings).toMatchObject([{ kind: 'instance-ended', instance: { unit: COMFY0, endUs: at(9) } }])
     expect(stepState(first.machine, 19).instances.map(({ state }) => state)).toEqual(['done', 'pending'])
     const second = foldAll(first.machine, [see(activating(COMFY1, 4)), see(active(COMFY1, 4, 8))])
     expect(endsOf(second.happenings)).toEqual(['19 done 4–9'])
@@ -327,7 +327,7 @@ describe('after step 21', () => {
     expect(endsOf(down.happenings)).toEqual([])
     expect(down.machine.state.failing).toHaveLength(1)
     const up = foldAll(down.machine, [see(active(COMFY0, 1, 75)), see(active(COMFY0, 1, 75))])
-    expect(up.happenings).toEqual([{ kind: 'recovered', unit: COMFY0 }])
+    expect(up.happenings).toMatchObject([{ kind: 'recovered', failing: { unit: COMFY0, atUs: at(70) }, atUs: at(75) }])
     expect(up.machine.state.failing).toEqual([])
   })
 
