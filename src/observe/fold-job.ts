@@ -101,7 +101,7 @@ function ownFailure(
     return () => portFailure(healthPort)
   if (unit?.activeState === 'failed' && unit.result === 'start-limit-hit')
     return (step) => failureOfUnit(step, unit, [])
-  if (failing.length > 0) return undefined
+  if (failing.length > 0 && result !== 'assert') return undefined
   if (unit !== undefined && hasStarted(machine, unit)) return (step) => stoppedFailure(step, name)
   return (step) => unstartedFailure(step, name, result)
 }

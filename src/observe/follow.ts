@@ -158,7 +158,7 @@ export class Follower {
     this.#checks += 1
     if (this.#checks % CHECKS_PER_RESYNC === 0) return this.#resync()
     const { snapshots } = this.#host.machine()
-    const listed = new Map((await this.#host.manager.list(this.#units)).map((unit) => [unit.name, unit]))
+    const listed = new Map((await this.#host.manager.load(this.#units)).map((unit) => [unit.name, unit]))
     const changed = this.#units.filter((name) => {
       const [now, known] = [listed.get(name), snapshots.get(name)]
       return now?.activeState !== known?.activeState || now?.subState !== known?.subState || now?.jobId !== known?.jobId

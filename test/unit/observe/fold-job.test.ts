@@ -70,6 +70,11 @@ describe('a unit that was never started', () => {
     expect(stepState(machine, 19).state).toBe('pending')
   })
 
+  test('has a failure of its own when an Assert of it said no', () => {
+    const { machine } = foldAll(planned(), [see(failed(NODES, 1, 3)), jobEnded(MODELS, 'assert', 3)])
+    expect(machine.state.failing.map(({ unit }) => unit)).toEqual([NODES, MODELS])
+  })
+
   test('fails its step when nothing else has failed', () => {
     const { machine, happenings } = foldAll(planned(), [jobEnded(COMFY0, 'dependency', 3)])
     expect(endsOf(happenings)).toEqual(['19 failed 3–3'])

@@ -26,7 +26,7 @@ function follow(initial: readonly UnitSnapshot[], texts: ReadonlyMap<string, str
       asked.push([...names])
       return names.map((name) => snapshots.find((unit) => unit.name === name) ?? unitOf(name))
     },
-    list: async () => snapshots,
+    load: async () => snapshots,
   }
   const files = {
     readForeign: async (file: string) => {
