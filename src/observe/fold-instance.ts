@@ -61,6 +61,7 @@ export function withInstance(
 
 /** The machine with the outcome of one wanted unit changed. */
 export function withOutcome(machine: Machine, unit: string, outcome: UnitOutcome): Machine {
+  if (machine.outcomes.get(unit) === outcome) return machine
   return { ...machine, outcomes: new Map(machine.outcomes).set(unit, outcome) }
 }
 

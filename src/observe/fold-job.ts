@@ -3,7 +3,7 @@ import type { ReportedFailure } from '../report.ts'
 import { endInstance, withInstance, withOutcome } from './fold-instance.ts'
 import { endStep, type Folded, failAttempt, failStep } from './fold-step.ts'
 import { HEALTH_SOCKET, hasStarted } from './fold-unit.ts'
-import type { Machine } from './machine.ts'
+import { type Machine, stepState } from './machine.ts'
 import { failureOfUnit, portFailure, stoppedFailure, unstartedFailure } from './unit-failure.ts'
 import { stepsOfUnit } from './unit-steps.ts'
 import { becameInactive, endAfter, leftInactive } from './unit-times.ts'
@@ -15,7 +15,16 @@ export function foldJobNew(machine: Machine, unitName: string, atUs: number): Fo
   if (!machine.outcomes.has(unitName) || machine.state.phase !== 'starting') return { machine, happenings: [] }
   const [shown] = stepsOfUnit(unitName, 'job')
   if (shown === undefined) return { machine, happenings: [] }
+  const { instances } = stepState(machine, shown.step.number)
+  // One that fails and is started again has a further job, which is none of this step.
+  if (instances.some(({ unit, state }) => unit === unitName && state === 'done')) return { machine, happenings: [] }
   return endInstance(machine, shown, unitName, { state: 'done', startUs: atUs, endUs: atUs }, undefined)
+}
+
+/** A unit that was read: its start job was queued, though nobody may have been told, when it has one or has started. */
+export function foldQueued(machine: Machine, unit: UnitSnapshot, atUs: number): Folded {
+  if (hasStarted(machine, unit)) return foldJobNew(machine, unit.name, unit.inactiveExitUs)
+  return unit.jobId === 0 ? { machine, happenings: [] } : foldJobNew(machine, unit.name, atUs)
 }
 
 /** A job of a wanted unit ended. Only here systemd tells of units that were never started. */
@@ -101,7 +110,7 @@ function ownFailure(
     return () => portFailure(healthPort)
   if (unit?.activeState === 'failed' && unit.result === 'start-limit-hit')
     return (step) => failureOfUnit(step, unit, [])
-  if (failing.length > 0) return undefined
+  if (failing.length > 0 && result !== 'assert') return undefined
   if (unit !== undefined && hasStarted(machine, unit)) return (step) => stoppedFailure(step, name)
   return (step) => unstartedFailure(step, name, result)
 }

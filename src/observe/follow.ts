@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../host/ports.ts'
 import { PROGRESS_FILE, type Progress, REPORT_FILE, type ReportLine } from '../report.ts'
-import { foldJobless, foldJobNew, foldJobRemoved } from './fold-job.ts'
+import { foldJobless, foldJobNew, foldJobRemoved, foldQueued } from './fold-job.ts'
 import type { Folded } from './fold-step.ts'
 import { foldUnit, hasStarted } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
@@ -152,7 +152,10 @@ export class Follower {
   }
 
   async #read(names: readonly string[]): Promise<void> {
-    for (const snapshot of await this.#host.manager.snapshots(names)) await this.#onUnit(snapshot)
+    for (const unit of await this.#host.manager.snapshots(names)) {
+      this.#host.fold((machine) => foldQueued(machine, unit, this.#host.nowUs()))
+      await this.#onUnit(unit)
+    }
   }
 
   // Only after the start was asked for: a unit whose job is still to be queued has none either.
@@ -181,7 +184,7 @@ export class Follower {
     this.#checks += 1
     if (this.#checks % CHECKS_PER_RESYNC === 0) return this.#resync()
     const { snapshots } = this.#host.machine()
-    const listed = new Map((await this.#host.manager.list(this.#units)).map((unit) => [unit.name, unit]))
+    const listed = new Map((await this.#host.manager.load(this.#units)).map((unit) => [unit.name, unit]))
     const changed = this.#units.filter((name) => {
       const [now, known] = [listed.get(name), snapshots.get(name)]
       return now?.activeState !== known?.activeState || now?.subState !== known?.subState || now?.jobId !== known?.jobId

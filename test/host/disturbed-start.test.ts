@@ -88,6 +88,21 @@ describe('a start in the middle of which', () => {
     expect([...steps.values()].filter(({ attributes }) => attributes['step.state'] !== 'done')).toEqual([])
   })
 
+  test.each([
+    [
+      'systemd executes itself anew again and again',
+      'for i in 1 2 3 4 5 6 7 8; do systemctl daemon-reexec; sleep 0.1; done',
+    ],
+    ['the bus is started anew again and again', 'for i in 1 2 3 4; do sleep 0.4; systemctl restart dbus; done'],
+  ])('%s, from its begin, is as exact as any other', async (_, disturb) => {
+    await host.must(`systemctl start --no-block comfy-machine; ${disturb}`)
+    await host.waitFor('systemctl is-active comfy-machine', 60_000)
+    const trace = await invocationOf(host)
+    expect(await show(host, 'comfy-machine.service', 'NRestarts')).toEqual({ NRestarts: '0' })
+    expect(await readStatus(host)).toMatchObject({ phase: 'ready', trace_id: trace, failing: [] })
+    await expectExactTrace(host, trace)
+  })
+
   test('a Condition says no while the bus is away has skipped that step', async () => {
     await host.write(DROP_IN, '[Unit]\nConditionPathExists=/nonexistent\n')
     await setFaults(host, 'api', { match: '.', kind: 'slow', delay_ms: 2_000 })

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Recorder } from '../../../src/emit/recorder.ts'
 import { stepSpans } from '../../../src/emit/spans.ts'
@@ -8,10 +8,12 @@ import type { ManagerEvent, Notify } from '../../../src/host/ports.ts'
 import { connectManager } from '../../../src/host/systemd-manager.ts'
 import { Follower } from '../../../src/observe/follow.ts'
 import { type Happening, type Machine, newMachine, withPlan } from '../../../src/observe/machine.ts'
+import type { FailingState } from '../../../src/observe/state.ts'
 import { planOf } from '../../unit/observe/build-machine.ts'
 
-// Runs inside a test host, bundled into one file: `observe-units.mjs GPUS` starts two units per GPU at once, follows them as
-// the controller does and prints what it recorded of them, see `Observed`.
+// Runs inside a test host, bundled into one file: `observe-units.mjs UNITS.json SECONDS` starts the units of a file (name to
+// text) at once, follows them as the controller does, goes on for some seconds once each has come to an end of its start, and
+// prints what it recorded of them, see `Observed`.
 
 /** One unit as the machine recorded it, and what was told of it on the way. */
 export interface ObservedUnit {
@@ -20,6 +22,7 @@ export interface ObservedUnit {
   readonly states: readonly string[]
   readonly jobResults: readonly string[]
   readonly span: { readonly id: string; readonly startUs: number; readonly endUs: number } | undefined
+  readonly attempts: readonly FailingState[]
 }
 
 /** What the program prints. */
@@ -29,6 +32,8 @@ export interface Observed {
   readonly foldMs: number
   readonly foldMsOfFirstHalf: number
   readonly cpuMs: number
+  /** What it costs to look at every unit once, as the safety net does. */
+  readonly lookMs: number
   readonly steps: readonly (readonly [number, string])[]
   readonly problems: readonly string[]
   readonly units: readonly ObservedUnit[]
@@ -44,26 +49,21 @@ const SILENT: Notify = {
   watchdog: () => undefined,
 }
 
-async function writeUnits(units: readonly string[]): Promise<void> {
+async function writeUnits(texts: Readonly<Record<string, string>>): Promise<void> {
   await mkdir(UNITS, { recursive: true })
-  const service = (index: number): string =>
-    [
-      '[Unit]',
-      'DefaultDependencies=no',
-      '[Service]',
-      'Type=oneshot',
-      `RemainAfterExit=${index % 2 === 0 ? 'yes' : 'no'}`,
-      `ExecStart=/bin/sleep 0.00${1 + (index % 5)}`,
-      '',
-    ].join('\n')
-  await Promise.all(units.map((unit, index) => writeFile(path.join(UNITS, unit), service(index))))
-  await writeFile(path.join(UNITS, TARGET), ['[Unit]', ...units.map((unit) => `Wants=${unit}`), ''].join('\n'))
+  const wants = Object.keys(texts).map((unit) => `Wants=${unit}`)
+  const files = Object.entries({ ...texts, [TARGET]: ['[Unit]', ...wants, ''].join('\n') })
+  await Promise.all(files.map(([unit, text]) => writeFile(path.join(UNITS, unit), text)))
 }
 
-function newFollowed(gpus: number, units: readonly string[]): Machine {
+function newFollowed(units: readonly string[]): Machine {
   const identity = { machineId: 'm', version: '0', traceId: '5'.repeat(32), bootId: 'b', agentPid: process.pid }
   const startedMonoUs = Number(process.hrtime.bigint() / 1000n)
-  return withPlan(newMachine({ ...identity, startedUs: systemClock.nowUs(), startedMonoUs }), planOf(gpus), units)
+  return withPlan(
+    newMachine({ ...identity, startedUs: systemClock.nowUs(), startedMonoUs }),
+    planOf(units.filter((unit) => unit.startsWith('comfyui@')).length),
+    units,
+  )
 }
 
 /** Keeps what the manager tells of each unit, before anybody makes sense of it. */
@@ -78,21 +78,16 @@ function keepTold(units: readonly string[]) {
   return { told, keep, signals: () => signals }
 }
 
-async function observe(gpus: number): Promise<Observed> {
-  const units = Array.from({ length: gpus }, (_, gpu) => [
-    `comfyui@gpu${gpu}.service`,
-    `redis-worker@gpu${gpu}.service`,
-  ])
-    .flat()
-    .sort()
-  await writeUnits(units)
+async function observe(texts: Readonly<Record<string, string>>, restS: number): Promise<Observed> {
+  const units = Object.keys(texts)
+  await writeUnits(texts)
   const manager = await connectManager()
   await manager.reload()
   const [happenings, problems]: [Happening[], string[]] = [[], []]
   const host = { clock: systemClock, files: systemFiles, journal: { write: () => undefined }, notify: SILENT }
   const recorder = new Recorder(
     { ...host, stateFile: '/run/observed/state.json', resource: {}, readLines: async () => [] },
-    newFollowed(gpus, units),
+    newFollowed(units),
   )
   await mkdir('/run/observed', { recursive: true })
   const spent: number[] = []
@@ -125,11 +120,15 @@ async function observe(gpus: number): Promise<Observed> {
   await recorder.until(isSettled, AbortSignal.timeout(240_000)).catch(() => problems.push('not every unit ended'))
   await follower.settled()
   const seconds = (performance.now() - begun) / 1000
+  await new Promise((resolve) => setTimeout(resolve, restS * 1000))
   follower.stop()
   await recorder.flush()
+  const cpuMs = usedMs()
+  await manager.load(units)
+  const lookMs = usedMs() - cpuMs
   await manager.close()
   const { machine } = recorder
-  const context = { traceId: machine.state.traceId, resource: {}, readLines: async () => [] }
+  const context = { traceId: machine.state.traceId, resource: {} }
   const ended = happenings.filter((each) => each.kind === 'step-ended')
   const spans = ended.flatMap((each) => (each.step.number === 13 ? [] : stepSpans(machine, each, context)))
   const spanOf = (unit: string) => spans.find(({ attributes }) => attributes['systemd.unit'] === unit)
@@ -139,7 +138,8 @@ async function observe(gpus: number): Promise<Observed> {
     signals: signals(),
     foldMs: sum(spent),
     foldMsOfFirstHalf: sum(spent.slice(0, spent.length / 2)),
-    cpuMs: process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000,
+    cpuMs,
+    lookMs,
     steps: ended.map(({ step }) => [step.number, step.state] as const),
     problems,
     units: units.map((unit): ObservedUnit => {
@@ -150,9 +150,17 @@ async function observe(gpus: number): Promise<Observed> {
         states: [...(told.get(unit)?.states ?? [])],
         jobResults: told.get(unit)?.jobResults ?? [],
         span: span && { id: span.spanId, startUs: span.startUs, endUs: span.endUs },
+        attempts: machine.attempts.filter((each) => each.unit === unit),
       }
     }),
   }
 }
 
-process.stdout.write(`${JSON.stringify(await observe(Number(process.argv[2])))}\n`)
+function usedMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+const [, , file = '', rest = '0'] = process.argv
+const texts = JSON.parse(await readFile(file, 'utf8')) as Readonly<Record<string, string>>
+process.stdout.write(`${JSON.stringify(await observe(texts, Number(rest)))}\n`)

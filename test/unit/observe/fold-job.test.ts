@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { UnitSnapshot } from '../../../src/host/ports.ts'
-import { foldJobless, foldJobRemoved } from '../../../src/observe/fold-job.ts'
+import { foldJobless, foldJobNew, foldJobRemoved, foldQueued } from '../../../src/observe/fold-job.ts'
 import { enterPhase, type Folded } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Happening, type Machine, stepState } from '../../../src/observe/machine.ts'
@@ -68,6 +68,11 @@ describe('a unit that was never started', () => {
     expect(attemptsOf(happenings)).toHaveLength(1)
     expect(machine.outcomes.get(COMFY0)).toBe('blocked')
     expect(stepState(machine, 19).state).toBe('pending')
+  })
+
+  test('has a failure of its own when an Assert of it said no', () => {
+    const { machine } = foldAll(planned(), [see(failed(NODES, 1, 3)), jobEnded(MODELS, 'assert', 3)])
+    expect(machine.state.failing.map(({ unit }) => unit)).toEqual([NODES, MODELS])
   })
 
   test('fails its step when nothing else has failed', () => {
@@ -142,6 +147,30 @@ describe('a oneshot that does not stay', () => {
       jobEnded(NODES, 'canceled', 2),
     ])
     expect(machine.outcomes.get(NODES)).toBe('blocked')
+  })
+})
+
+describe('a start job that was queued unseen', () => {
+  const COMFY1 = 'comfyui@gpu1.service'
+  const read =
+    (unit: UnitSnapshot, seconds: number) =>
+    (machine: Machine): Folded =>
+      foldQueued(machine, unit, at(seconds))
+
+  test('is told by the unit that has it, or has started', () => {
+    const { happenings } = foldAll(planned(), [
+      read(unitOf(COMFY0, { jobId: 7 }), 3),
+      read(unitOf(COMFY0), 4),
+      read(unitOf(COMFY1), 4),
+      read(active(COMFY1, 5, 6), 9),
+    ])
+    expect(endsOf(happenings)).toEqual(['13 done 3–5'])
+  })
+
+  test('counts once: a further job of the same unit is none of the step', () => {
+    const queued = (unit: string, seconds: number) => (machine: Machine) => foldJobNew(machine, unit, at(seconds))
+    const { machine } = foldAll(planned(), [queued(COMFY0, 2), queued(COMFY1, 3), queued(COMFY0, 8)])
+    expect(stepState(machine, 13).instances.map(({ endUs }) => endUs)).toEqual([at(2), at(3)])
   })
 })
 

@@ -8,7 +8,11 @@ const NODES = 'comfy-install-nodes.service'
 const MODELS = 'comfy-install-models.service'
 
 /** A follower of two units over a manager whose events and answers the test gives. */
-function follow(initial: readonly UnitSnapshot[], texts: Pick<ReadonlyMap<string, string>, 'get'> = new Map()) {
+function follow(
+  initial: readonly UnitSnapshot[],
+  texts: Pick<ReadonlyMap<string, string>, 'get'> = new Map(),
+  units = [NODES, MODELS],
+) {
   let tell: (event: ManagerEvent) => void = () => undefined
   let machine: Machine = planned()
   let snapshots = initial
@@ -26,7 +30,7 @@ function follow(initial: readonly UnitSnapshot[], texts: Pick<ReadonlyMap<string
       asked.push([...names])
       return names.map((name) => snapshots.find((unit) => unit.name === name) ?? unitOf(name))
     },
-    list: async () => snapshots,
+    load: async () => snapshots,
   }
   const files = {
     readForeign: async (file: string) => {
@@ -46,7 +50,7 @@ function follow(initial: readonly UnitSnapshot[], texts: Pick<ReadonlyMap<string
       nowUs: () => at(99),
       onProblem: (problem) => void problems.push(problem),
     },
-    [NODES, MODELS],
+    units,
   )
   follower.start()
   const become = (...units: readonly UnitSnapshot[]): void => {
@@ -148,6 +152,19 @@ describe('Follower', () => {
     tell({ kind: 'up' })
     await vi.advanceTimersByTimeAsync(0)
     expect(outcomesOf(machine())).toEqual(['failed', 'skipped'])
+    follower.stop()
+  })
+
+  test('takes a start job that it finds for one that was queued', async () => {
+    const comfyui = ['comfyui@gpu0.service', 'comfyui@gpu1.service']
+    const { follower, tell, machine } = follow(
+      comfyui.map((name) => unitOf(name, { jobId: 3 })),
+      new Map(),
+      comfyui,
+    )
+    tell({ kind: 'up' })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(stepState(machine(), 13)).toMatchObject({ state: 'done', endUs: at(99) })
     follower.stop()
   })
 
