@@ -20,7 +20,8 @@ describe('the push of metrics', () => {
     expect(pushed(`${ENDPOINT}OTEL_METRICS_EXPORTER=otlp\n`)).toEqual(units)
     expect(pushed(`${ENDPOINT}OTEL_METRICS_EXPORTER=console , otlp\n`)).toEqual(units)
     expect(pushed('OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://m.test\nOTEL_METRICS_EXPORTER=otlp\n')).toEqual(units)
-    for (const off of ['', ENDPOINT, 'OTEL_METRICS_EXPORTER=otlp\n', `${ENDPOINT}OTEL_METRICS_EXPORTER=none\n`])
+    const offs = ['', ENDPOINT, 'OTEL_METRICS_EXPORTER=otlp\n', `${ENDPOINT}OTEL_METRICS_EXPORTER=none\n`]
+    for (const off of [...offs, `${ENDPOINT}OTEL_METRICS_EXPORTER=otlp\nOTEL_SDK_DISABLED=true\n`])
       expect(pushed(off), off).toEqual([])
   })
 
