@@ -28,6 +28,27 @@ describe('criticalSteps', () => {
     expect(numbers(tree)).toEqual([10, 18])
   })
 
+  test('runs along the GPU that was ready last, whose worker does not wait for the other ComfyUI', () => {
+    const name = { 19: 'machine.comfyui.server.start', 20: 'machine.worker.connection.start' }
+    const tree = treeOf([
+      buildRoot(0, 1_000),
+      buildStepSpan(17, 0, 100),
+      buildStepSpan(19, 100, 700),
+      buildPart(19, `${name[19]} gpu0`, 100, 600),
+      buildPart(19, `${name[19]} gpu1`, 100, 700),
+      buildPart(19, `${name[19]} gpu2`, 100, 605),
+      buildStepSpan(20, 610, 990),
+      buildPart(20, `${name[20]} gpu0`, 610, 990),
+      buildPart(20, `${name[20]} gpu1`, 700, 900),
+      buildStepSpan(21, 990, 1_000),
+    ])
+    expect(numbers(tree)).toEqual([17, 19, 20, 21])
+    expect([...criticalSpans(tree)].filter((id) => id.includes('gpu'))).toEqual([
+      `s19/${name[19]} gpu0`,
+      `s20/${name[20]} gpu0`,
+    ])
+  })
+
   test('allows for clock noise between two steps, and for no more', () => {
     const overlapping = (ms: number) => [buildStepSpan(16, 0, 50 + ms), buildStepSpan(18, 50, 100), buildRoot(0, 100)]
     expect(numbers(treeOf(overlapping(2)))).toEqual([16, 18])
@@ -36,10 +57,10 @@ describe('criticalSteps', () => {
 })
 
 describe('criticalSpans', () => {
-  test('marks the slowest GPU and the slowest part at each depth, on the path only', () => {
+  test('marks the GPU that was ready last and the slowest part at each depth, on the path only', () => {
     const ids = criticalSpans(treeOf(buildStartup(3)))
     const perGpu = [...ids].filter((id) => id.includes('gpu'))
-    expect(perGpu.map((id) => id.replace(/machine.* /, ''))).toEqual(['s13/gpu0', 's19/gpu2', 's20/gpu2'])
+    expect(perGpu.map((id) => id.replace(/machine.* /, ''))).toEqual(['s13/gpu2', 's19/gpu2', 's20/gpu2'])
     expect(ids.has('s18/model flux1-dev.safetensors')).toBe(true)
     expect(ids.has('s17/node comfyui-manager')).toBe(false)
 
