@@ -150,7 +150,7 @@ async function observe(texts: Readonly<Record<string, string>>, restS: number): 
         states: [...(told.get(unit)?.states ?? [])],
         jobResults: told.get(unit)?.jobResults ?? [],
         span: span && { id: span.spanId, startUs: span.startUs, endUs: span.endUs },
-        attempts: machine.attempts.filter((each) => each.unit === unit),
+        attempts: machine.state.attempts.filter((each) => each.unit === unit),
       }
     }),
   }
