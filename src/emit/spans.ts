@@ -43,8 +43,8 @@ function stepSpan(machine: Machine, { step, unit, attempts }: StepEnded, context
     startUs: step.startUs ?? step.endUs ?? 0,
     endUs: step.endUs ?? step.startUs ?? 0,
     attributes: {
-      ...stepAttributes(machine, step),
       ...step.attributes,
+      ...stepAttributes(machine, step),
       'step.state': step.state,
       ...(single && step.unit !== undefined
         ? unitAttributes(step.unit, step.invocationId ?? '', unit?.result ?? 'success')
@@ -121,7 +121,7 @@ function childSpan(
     name: child.name,
     startUs: child.startUs,
     endUs: child.endUs,
-    attributes: { ...stepAttributes(machine, step), ...child.attributes, 'step.state': child.state },
+    attributes: { ...child.attributes, ...stepAttributes(machine, step), 'step.state': child.state },
     events: failings.map((failing) => failureEvent(failing, child.startUs)),
     links: [],
     ...(failure === undefined ? {} : { error: failure }),

@@ -5,6 +5,7 @@ import { foldJobless, foldJobNew, foldJobRemoved, foldQueued } from './fold-job.
 import type { Folded } from './fold-step.ts'
 import { foldUnit, hasStarted } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
+import { parseReport } from './parse-report.ts'
 import { parseProgress } from './progress.ts'
 import { lastChangeMonoUs } from './unit-times.ts'
 
@@ -192,13 +193,4 @@ export class Follower {
     if (changed.length > 0) await this.#read(changed)
     await this.#judge()
   }
-}
-
-/** The whole lines of a report; a last line without its end is still being written and left out. */
-export function parseReport(text: string): readonly ReportLine[] {
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1)
-  return whole
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as ReportLine)
 }
