@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { WorkerActivity } from '../emit/hub-message.ts'
 import { HubPublisher } from '../emit/hub-publisher.ts'
+import type { ReadLines } from '../emit/last-lines.ts'
 import { Recorder } from '../emit/recorder.ts'
 import type { StartupRecord } from '../emit/startup-record.ts'
 import { messageOf } from '../errors.ts'
@@ -73,8 +74,8 @@ export async function openController(signal: AbortSignal): Promise<Controller> {
     isFirstStart: isFirst,
     tellHub: (updateType) => publisher.tell(updateType),
   })
-  const readLines = async (invocationId: string): Promise<readonly string[]> => {
-    const lines = await readLastLines(systemExec, invocationId, LAST_LINES)
+  const readLines: ReadLines = async (stretch) => {
+    const lines = await readLastLines(systemExec, stretch, LAST_LINES)
     return lines.map((line) => redact(line, controller.secrets))
   }
   const recorder = new Recorder({ ...host, stateFile, resource, readLines }, unfinished?.machine ?? newMachine(own))

@@ -5,6 +5,7 @@ import { serveHealth } from '../health/service.ts'
 import { inheritedSocket, serveHttp } from '../host/http-server.ts'
 import type { HttpListen } from '../host/ports.ts'
 import { openUnitHost } from '../host/unit-process.ts'
+import { unitFields } from './unit-fields.ts'
 
 /** Name of the socket among the descriptors that systemd passes, sd_listen_fds_with_names(3). */
 const SOCKET_NAME = 'comfy-health.socket'
@@ -17,7 +18,7 @@ export interface HealthOptions {
 
 /** `comfy-machine health`: serves the state of the machine over HTTP until it is asked to stop; resolves to the exit code. */
 export async function healthCommand(options: HealthOptions = {}): Promise<number> {
-  const host = openUnitHost({ COMFY_STEP: '12' })
+  const host = openUnitHost(unitFields(12, process.env))
   const failed = (error: unknown): void => {
     const { code, message } = toMachineError(error)
     host.journal.write({ message: `health: ${message}`, priority: 'warning', fields: { COMFY_ERROR_CODE: code } })
@@ -30,6 +31,7 @@ export async function healthCommand(options: HealthOptions = {}): Promise<number
   )
   host.notify.ready()
   host.notify.status('serving')
+  host.journal.write({ message: 'answers /health, /ready, /status, /metrics and /events', priority: 'info' })
   if (!host.signal.aborted) {
     await new Promise((resolve) => host.signal.addEventListener('abort', resolve, { once: true }))
   }

@@ -4,7 +4,15 @@ import { digest } from '../host/digest.ts'
 import type { InstallHost } from '../host/install-ports.ts'
 import { openProgress } from '../host/report.ts'
 import { openUnitHost } from '../host/unit-process.ts'
-import { attemptOf, createHeartbeat, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
+import {
+  attemptOf,
+  createHeartbeat,
+  type InstallContext,
+  note,
+  PROGRESS_MS,
+  toReported,
+  traceOf,
+} from '../install/context.ts'
 import { codeOf } from '../install/network-failure.ts'
 import { DEFAULT_RETRY } from '../install/retry.ts'
 import type { MachinePlan } from '../plan/plan.ts'
@@ -134,7 +142,7 @@ async function openGitFor(context: InstallContext, codes: { readonly failed: Err
     exec: host.exec,
     files: host.files,
     mirrors: join(plan.paths.cache, 'git'),
-    env: { ...path, ...(await networkOf(context)) },
+    env: { ...path, ...(await networkOf(context)), TRACEPARENT: traceOf(context) },
     allowInsecure: plan.components.allowInsecureSources,
     codes,
     signal: host.signal,
@@ -159,6 +167,7 @@ async function openPythonFor(context: InstallContext) {
     variables: { ...plan.environment, ...Object.fromEntries(secret) },
     allowInsecure: plan.components.allowInsecureSources,
     signal: host.signal,
+    environment: { TRACEPARENT: traceOf(context) },
     onLine: (line) => {
       beat()
       if (line.trim() !== '') note(context, line, 'debug')

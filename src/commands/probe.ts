@@ -9,6 +9,7 @@ import { toEvidence } from '../worker/evidence.ts'
 import { describeFailures, findMissing, parseImports, splitByWanted, wantedNodes } from '../worker/imports.ts'
 import { readPlan } from './read-plan.ts'
 import { reportUnitFailure } from './unit-failure.ts'
+import { unitFields } from './unit-fields.ts'
 
 const EXTEND_MS = 30_000
 
@@ -17,12 +18,10 @@ const EXTEND_MS = 30_000
  * could not import a wanted custom node. Exit code 0 also when it is told to stop.
  */
 export async function probeCommand(gpu: string): Promise<number> {
-  const fields = { COMFY_GPU: gpu, COMFY_STEP: '19' }
-  let host = openUnitHost(fields)
+  let host = openUnitHost(unitFields(19, process.env, { gpu }))
   try {
     const plan = await readPlan(host.files, host.env)
-    const known = { ...fields, COMFY_MACHINE_ID: plan.machineId, COMFY_TRACE_ID: plan.traceId }
-    host = { ...host, journal: openJournal({ fields: known }) }
+    host = { ...host, journal: openJournal({ fields: unitFields(19, host.env, { gpu, plan }) }) }
     await probe(host, plan, gpu)
     return 0
   } catch (error) {

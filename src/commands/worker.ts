@@ -14,6 +14,7 @@ import { serve } from '../worker/serve.ts'
 import { toWorkerStatus, WORKER_STATUS_FILE, type WorkerStatus } from '../worker/status.ts'
 import { readPlan } from './read-plan.ts'
 import { reportUnitFailure } from './unit-failure.ts'
+import { unitFields } from './unit-fields.ts'
 import { openWorkerBook } from './worker-book.ts'
 
 const REDIS_MS = 8000
@@ -25,13 +26,11 @@ const PAUSE_MS = 50
  * Exit codes: 0 stopped, 75 Redis unreachable, 78 refused by Redis or configured wrongly, 1 otherwise.
  */
 export async function workerCommand(gpu: string): Promise<number> {
-  const fields = { COMFY_GPU: gpu, COMFY_STEP: '20' }
-  let host = openUnitHost(fields)
+  let host = openUnitHost(unitFields(20, process.env, { gpu }))
   const hurry = secondStopSignal()
   try {
     const plan = await readPlan(host.files, host.env)
-    const known = { ...fields, COMFY_MACHINE_ID: plan.machineId, COMFY_TRACE_ID: plan.traceId }
-    host = { ...host, journal: openJournal({ fields: known }) }
+    host = { ...host, journal: openJournal({ fields: unitFields(20, host.env, { gpu, plan }) }) }
     await work(host, plan, gpu, hurry)
     return 0
   } catch (error) {

@@ -2,21 +2,29 @@ import { isSameAttempt } from '../observe/fold-step.ts'
 import type { Machine } from '../observe/machine.ts'
 import type { FailingState } from '../observe/state.ts'
 
+/** Reads the last lines that a unit wrote in a stretch of time, microseconds since the epoch. */
+export type ReadLines = (stretch: {
+  readonly unit: string
+  readonly fromUs: number
+  readonly untilUs: number
+}) => Promise<readonly string[]>
+
 /** The last lines of the journal of units that failed: asked for at once, and awaited only by the spans that show them. */
 export class LastLines {
-  readonly #read: (invocationId: string) => Promise<readonly string[]>
+  readonly #read: ReadLines
   readonly #awaited = new Map<string, Promise<readonly string[]>>()
 
-  constructor(read: (invocationId: string) => Promise<readonly string[]>) {
+  constructor(read: ReadLines) {
     this.#read = read
   }
 
-  /** Asks for the lines of a failed attempt; `onLines` hears of them. A failure that no unit had has none. */
-  ask(failing: FailingState, onLines: (told: FailingState) => void): void {
-    const { invocationId } = failing
-    if (invocationId === undefined || invocationId === '') return
+  /** Asks for the lines of an attempt that began at `startUs`; `onLines` hears of them. A failure that no unit had has none. */
+  ask(failing: FailingState, startUs: number, onLines: (told: FailingState) => void): void {
+    const { unit, atUs, invocationId } = failing
+    if (invocationId === undefined) return
     const key = keyOf(failing)
-    const lines = this.#read(invocationId)
+    // A failure is told with or without them.
+    const lines = this.#read({ unit, fromUs: startUs, untilUs: atUs })
       .catch((): readonly string[] => [])
       .then((read) => {
         if (read.length > 0) onLines({ ...failing, lines: read })

@@ -1,7 +1,7 @@
 import type { SpanRecord } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { Attributes } from '../report.ts'
-import { LastLines, withLines } from './last-lines.ts'
+import { LastLines, type ReadLines, withLines } from './last-lines.ts'
 import type { RecordWriter } from './record-writer.ts'
 import { incidentSpan, recoverySpan, startupSpan } from './root-spans.ts'
 import { stepSpans, type TraceContext } from './spans.ts'
@@ -10,8 +10,7 @@ import { stepSpans, type TraceContext } from './spans.ts'
 export interface SpanKeeperHost {
   /** What every span says of its process and host. */
   readonly resource: Attributes
-  /** The last lines that a unit wrote to the journal in one invocation. */
-  readonly readLines: (invocationId: string) => Promise<readonly string[]>
+  readonly readLines: ReadLines
 }
 
 /** Makes the spans of what happens and hands them to the writer, none twice. */
@@ -67,7 +66,7 @@ export class SpanKeeper {
   }
 
   #keepAttempt(machine: Machine, failed: Extract<Happening, { kind: 'attempt-failed' }>, context: TraceContext): void {
-    this.#lines.ask(failed.failing, (told) => this.#change((current) => withLines(current, told)))
+    this.#lines.ask(failed.failing, failed.startUs, (told) => this.#change((current) => withLines(current, told)))
     if (!failed.afterReady) return
     this.#recordLater(async () => {
       const [failing = failed.failing] = await this.#lines.complete([failed.failing])

@@ -150,7 +150,8 @@ function failingCommands(failing: FailingState, state: MachineState): readonly s
 // A unit that has been started again since then has another invocation.
 function failedInvocation({ unit }: FailingState, { units }: MachineState): string | undefined {
   const found = units.find(({ name }) => name === unit)
-  if (found === undefined || !INVOCATION_ID.test(found.invocationId)) return undefined
+  // After a direct restart the journal goes on under the first invocation's id.
+  if (found === undefined || found.restarts > 0 || !INVOCATION_ID.test(found.invocationId)) return undefined
   const hasFailed = found.activeState === 'failed' || found.subState.includes('auto-restart')
   return hasFailed ? found.invocationId : undefined
 }

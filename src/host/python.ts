@@ -18,6 +18,8 @@ export interface PythonOptions {
   readonly cache: string
   readonly home: string
   readonly variables: Readonly<Record<string, string>>
+  /** What every process gets beside them. */
+  readonly environment: Readonly<Record<string, string>>
   readonly allowInsecure: boolean
   readonly signal: AbortSignal
   readonly onLine: (line: string) => void
@@ -38,6 +40,7 @@ export async function openPython(options: PythonOptions): Promise<Python> {
     UV_CACHE_DIR: join(options.cache, 'uv'),
     UV_PYTHON_DOWNLOADS: 'never',
     UV_NO_PROGRESS: '1',
+    ...options.environment,
   }
   const scriptEnvironment = (environment: string): Readonly<Record<string, string>> => ({
     ...base,

@@ -1,7 +1,7 @@
 import { MachineError, messageOf } from '../errors.ts'
 import type { HttpClient, HttpResponse } from '../host/install-ports.ts'
 import type { ReportedAttempt } from '../report.ts'
-import { type InstallContext, markAttempt, note, reportAttempt, reportChild, spanOf } from './context.ts'
+import { type InstallContext, markAttempt, note, reportAttempt, reportChild, spanOf, traceOf } from './context.ts'
 import { codeOf, networkFailureType } from './network-failure.ts'
 import { delayAfter, parseRetryAfter, type RetryPolicy } from './retry.ts'
 
@@ -65,7 +65,8 @@ export async function callApi(context: InstallContext, options: ApiOptions, call
   const fields = { SPAN_ID: spanOf(context, name) }
   const attempts: ReportedAttempt[] = []
   for (let attempt = 1; ; attempt++) {
-    const outcome = await tryCall(options, call, name, deadlineMs - clock.nowUs() / 1000)
+    const leftMs = deadlineMs - clock.nowUs() / 1000
+    const outcome = await tryCall(options, call, name, traceOf(context, name), leftMs)
     signal.throwIfAborted()
     const attributes = { 'http.request.method': call.method, 'url.path': call.path, attempts: attempt }
     if (outcome.kind === 'data') {
@@ -101,8 +102,14 @@ type Outcome =
       readonly retryAfter?: string | undefined
     }
 
-async function tryCall(options: ApiOptions, call: ApiCall, name: string, leftMs: number): Promise<Outcome> {
-  const response = await send(options, call, Math.max(1, Math.round(leftMs))).catch((error: unknown) =>
+async function tryCall(
+  options: ApiOptions,
+  call: ApiCall,
+  name: string,
+  traceparent: string,
+  leftMs: number,
+): Promise<Outcome> {
+  const response = await send(options, call, traceparent, Math.max(1, Math.round(leftMs))).catch((error: unknown) =>
     toFailure(options, name, error),
   )
   if ('kind' in response) return response
@@ -119,13 +126,14 @@ async function tryCall(options: ApiOptions, call: ApiCall, name: string, leftMs:
   }
 }
 
-function send(options: ApiOptions, call: ApiCall, timeoutMs: number): Promise<HttpResponse> {
+function send(options: ApiOptions, call: ApiCall, traceparent: string, timeoutMs: number): Promise<HttpResponse> {
   return options.http.request({
     method: call.method,
     url: `${options.apiUrl}${call.path}`,
     headers: {
       accept: 'application/json',
       'user-agent': 'comfy-machine',
+      traceparent,
       ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` }),
     },

@@ -4,7 +4,7 @@ import type { Priority } from '../host/ports.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import type { Attributes, Progress, ReportedAttempt, ReportedFailure, ReportedWork } from '../report.ts'
 import type { Step } from '../steps.ts'
-import { spanIdOfInvocation, spanIdOfWork } from '../trace-context.ts'
+import { rootSpanId, spanIdOfInvocation, spanIdOfWork, traceparentOf } from '../trace-context.ts'
 
 /** How much longer a start may take after a sign of progress, in milliseconds. */
 export const PROGRESS_MS = 10 * 60_000
@@ -35,6 +35,13 @@ export function note(
 /** The span id of a child of this step, by the keys that lead to it. */
 export function spanOf({ host, plan }: InstallContext, ...keys: readonly string[]): string {
   return spanIdOfWork(host.invocationId || plan.traceId, keys)
+}
+
+/** The trace for what this process runs or calls (TRACEPARENT, `traceparent`): below its own span, or a child's of these keys. */
+export function traceOf(context: InstallContext, ...keys: readonly string[]): string {
+  const { host, plan } = context
+  const own = host.invocationId === '' ? rootSpanId(plan.traceId) : spanIdOfInvocation(host.invocationId)
+  return traceparentOf(plan.traceId, keys.length === 0 ? own : spanOf(context, ...keys))
 }
 
 /** Says what goes on now, for people and where known in numbers, and moves the deadline of the start. */

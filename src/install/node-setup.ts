@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import type { Python } from '../host/install-ports.ts'
 import type { WantedNode } from './components.ts'
-import { createHeartbeat, type InstallContext, note, spanOf } from './context.ts'
+import { createHeartbeat, type InstallContext, note, spanOf, traceOf } from './context.ts'
 import { renderEnvFile } from './node-env.ts'
 
 const SCRIPT_LIMIT_MS = 60 * 60_000
@@ -67,6 +67,7 @@ async function runScript(
       ...context.plan.environment,
       ...tools.python.scriptEnvironment(tools.environment),
       COMFYUI_PATH: tools.comfyui,
+      TRACEPARENT: traceOf(context, `node ${node.name}`, 'install'),
       ...values,
     },
     timeoutMs: SCRIPT_LIMIT_MS,

@@ -77,6 +77,7 @@ export async function serve(ports: ServePorts): Promise<void> {
     change({ hasComfyUI })
   })
 
+  journal.write({ message: `takes jobs of ${queues.join(', ')}`, priority: 'info' })
   notify.ready()
   change({})
   if (!facts.hasComfyUI) source.pause()

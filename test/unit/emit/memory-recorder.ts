@@ -25,7 +25,7 @@ export interface Memory {
 export function memoryRecorder(
   machine: Machine = planned(),
   spans: SpanRecord[] = [],
-  readLines: RecorderHost['readLines'] = async (id) => [`the last line of ${id.slice(0, 8)}`],
+  readLines: RecorderHost['readLines'] = async ({ unit }) => [`the last line of ${unit}`],
 ): Memory {
   const entries: JournalEntry[] = []
   const states: MachineState[] = []

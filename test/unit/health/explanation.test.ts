@@ -58,6 +58,7 @@ describe('the explanation of what fails', () => {
     expect(second(withUnit({ activeState: 'activating', subState: 'auto-restart' }))).toContain(INVOCATION)
     expect(second(withUnit({ activeState: 'activating', subState: 'start' }))).toBe(whole)
     expect(second(withUnit({ activeState: 'failed', invocationId: '' }))).toBe(whole)
+    expect(second(withUnit({ activeState: 'failed', restarts: 2 }))).toBe(whole)
     expect(second(buildFailed({ units: [] }))).toBe(whole)
   })
 
