@@ -23,7 +23,7 @@ export function createThrottle<T>(
   let waiting: AbortController | undefined
 
   const release = (): void => {
-    waiting?.abort()
+    waiting?.abort('over')
     waiting = undefined
     if (held === undefined) return
     const { value } = held
