@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import type { TraceOptions } from './commands/trace.ts'
 import { definitionOf, toMachineError } from './errors.ts'
 import { openTerminal } from './host/terminal.ts'
 import { VERSION } from './version.ts'
@@ -56,6 +57,10 @@ function commands(onExit: (code: number) => void): Command {
     if (!Number.isFinite(value) || value < 0) throw new InvalidArgumentError('is not a number of seconds')
     return value
   }
+  const ordinal = (text: string): number => {
+    if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('is not a number from 1 on')
+    return Number(text)
+  }
 
   program
     .command('status')
@@ -107,17 +112,22 @@ function commands(onExit: (code: number) => void): Command {
     .description('explain an error code: cause, what to do, how to look closer')
     .argument('[code]', 'e.g. CM1804; without one, all codes are listed')
     .option('--last', 'explain what fails now', false)
-    .action(async (code: string | undefined, options: { last: boolean }) => {
+    .option('--json', 'print the explanation as JSON', false)
+    .action(async (code: string | undefined, options: { last: boolean; json: boolean }) => {
       const { explainCommand } = await import('./commands/explain.ts')
-      onExit(await explainCommand({ last: options.last, ...(code === undefined ? {} : { code }) }, terminal))
+      onExit(await explainCommand({ ...options, ...(code === undefined ? {} : { code }) }, terminal))
     })
   program
     .command('trace')
-    .description('draw the waterfall of a startup from the local record')
-    .option('--last <n>', 'the n-th newest startup', seconds, 1)
-    .action(async (options: { last: number }) => {
+    .description('draw the waterfall of a startup from the local record: 0 good, 1 the startup failed')
+    .argument('[trace-id]', 'its trace id or the first digits of it; without one, the newest startup')
+    .option('--last <n>', 'the n-th newest startup', ordinal)
+    .option('--list', 'list the startups on record', false)
+    .option('--json', 'print the spans, or with --list the startups, as JSON', false)
+    .option('--svg', 'print an SVG image', false)
+    .action(async (traceId: string | undefined, options: Omit<TraceOptions, 'traceId'>) => {
       const { traceCommand } = await import('./commands/trace.ts')
-      onExit(await traceCommand(options, terminal))
+      onExit(await traceCommand({ ...options, ...(traceId === undefined ? {} : { traceId }) }, terminal))
     })
   program
     .command('report')

@@ -1,6 +1,6 @@
 import type { Recorder } from './emit/recorder.ts'
+import { interruptedSpan } from './emit/root-spans.ts'
 import { readSpans } from './emit/segments.ts'
-import { interruptedSpan } from './emit/spans.ts'
 import { readStartupRecord, type StartupRecord, writeStartupRecord } from './emit/startup-record.ts'
 import type { Files } from './host/ports.ts'
 import { TELEMETRY_DIRECTORY } from './plan/plan.ts'

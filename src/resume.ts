@@ -41,8 +41,8 @@ function hasUnits(state: MachineState): boolean {
 
 function carriedOn(state: MachineState, plan: MachinePlan, identity: Identity): Unfinished {
   const planned = withPlan(newMachine(identity), plan, wantedUnits(plan))
-  const recordedExits = new Map(state.attempts.map(({ unit, atUs }) => [unit, atUs]))
-  return { machine: { ...planned, state, recordedExits }, plan }
+  const recordedFailures = new Map(state.attempts.map(({ unit, invocationId = '' }) => [unit, invocationId]))
+  return { machine: { ...planned, state, recordedFailures }, plan }
 }
 
 /**

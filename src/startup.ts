@@ -80,6 +80,7 @@ export function followUnits(host: MachineHost, recorder: Recorder, plan: Machine
       reports: plan.paths.run,
       fold: (apply) => recorder.fold(apply),
       machine: () => recorder.machine,
+      nowUs: () => host.clock.nowUs(),
       onProblem: (problem) => recorder.warn(`a change of a unit could not be followed: ${messageOf(problem)}`),
     },
     [...wantedUnits(plan), HEALTH_SOCKET],

@@ -135,6 +135,9 @@ export const INCIDENT_SPAN = 'machine.incident'
 /** Name of the event on a job's span at which a node of its workflow began. */
 export const JOB_NODE_EVENT = 'comfyui.node'
 
+/** Name of the span, in the trace of such a failure, that lasts until the unit is back. */
+export const RECOVERY_SPAN = 'machine.recovery'
+
 /** The row of one step. Throws RangeError for a number outside 1–21. */
 export function stepOf(number: number): Step {
   const step = STEPS[number - 1]

@@ -30,3 +30,11 @@ export function rootSpanId(traceId: string): string {
 export function traceparentOf(traceId: string, spanId: string): string {
   return `00-${traceId}-${spanId}-01`
 }
+
+/**
+ * The span id of a piece of a unit's work: it follows from the unit's InvocationID (the trace id where there is none) and
+ * the keys that lead to the piece, so that the process that does the work knows it too.
+ */
+export function spanIdOfWork(invocationId: string, keys: readonly string[]): string {
+  return spanIdOf(invocationId, `child/${keys.join('/')}`)
+}

@@ -1,11 +1,19 @@
 import { MachineError } from '../errors.ts'
-import { closestCode, codeTable, explainCode, explainFailing, findCode } from '../health/explanation.ts'
+import {
+  CODES,
+  closestCode,
+  codeDocument,
+  codeTable,
+  explainCode,
+  explainFailing,
+  failingDocument,
+  findCode,
+} from '../health/explanation.ts'
 import { openRecord, type StateRecord } from '../health/record.ts'
 import { judge } from '../health/standing.ts'
 import { systemClock } from '../host/clock.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Terminal } from '../host/ports.ts'
-import type { FailingState } from '../observe/state.ts'
 
 /** What `comfy-machine explain` may be told. */
 export interface ExplainOptions {
@@ -13,6 +21,8 @@ export interface ExplainOptions {
   readonly code?: string
   /** Explain what fails now. */
   readonly last?: boolean
+  /** The same as one JSON document. */
+  readonly json?: boolean
 }
 
 const USAGE = 64
@@ -27,26 +37,29 @@ export async function explain(
   options: ExplainOptions,
   ports: { readonly record: StateRecord; readonly terminal: Terminal },
 ): Promise<number> {
-  const print = (lines: readonly string[]): void => ports.terminal.write(`${lines.join('\n')}\n`)
+  const print = (lines: readonly string[], document: () => unknown): void => {
+    const text = options.json === true ? JSON.stringify(document(), undefined, 2) : lines.join('\n')
+    ports.terminal.write(`${text}\n`)
+  }
   if (options.code !== undefined) {
+    if (options.last === true) throw new MachineError('CM0002', 'a code and --last exclude each other')
     const code = findCode(options.code)
     if (code === undefined) return refuse(options.code, ports.terminal)
-    print(explainCode(code))
+    print(explainCode(code), () => codeDocument(code))
     return 0
   }
   if (options.last !== true) {
-    print(codeTable())
+    print(codeTable(), () => ({ codes: CODES.map(codeDocument) }))
     return 0
   }
   const sighting = await ports.record.look()
-  if (sighting.state === undefined) throw new MachineError('CM0003', judge(sighting).reason)
-  const { failing } = sighting.state
-  print(failing.length === 0 ? [`nothing fails: ${judge(sighting).reason}`] : failing.flatMap(explainEntry))
+  const { state } = sighting
+  const { reason } = judge(sighting)
+  if (state === undefined) throw new MachineError('CM0003', reason)
+  const entries = state.failing.map((item) => explainFailing(item, state).join('\n'))
+  const lines = entries.length === 0 ? [`nothing fails: ${reason}`] : [entries.join('\n\n')]
+  print(lines, () => ({ reason, failing: state.failing.map((item) => failingDocument(item, state)) }))
   return 0
-}
-
-function explainEntry(item: FailingState, index: number): readonly string[] {
-  return index === 0 ? explainFailing(item) : ['', ...explainFailing(item)]
 }
 
 function refuse(text: string, terminal: Terminal): number {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { definitionOf, type ErrorCode, MachineError, messageOf, toMachineError } from '../errors.ts'
 import { digest } from '../host/digest.ts'
 import type { InstallHost } from '../host/install-ports.ts'
+import { openProgress } from '../host/report.ts'
 import { openUnitHost } from '../host/unit-process.ts'
 import { attemptOf, createHeartbeat, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
 import { codeOf } from '../install/network-failure.ts'
@@ -33,7 +34,7 @@ export async function installCommand(what: Installer): Promise<number> {
   const plan = text === undefined ? undefined : (JSON.parse(text) as MachinePlan)
   const fields = plan === undefined ? {} : { COMFY_MACHINE_ID: plan.machineId, COMFY_TRACE_ID: plan.traceId }
   const unit = openUnitHost(fields)
-  const host: InstallHost = { ...unit, digest }
+  const host: InstallHost = { ...unit, digest, progress: openProgress(), invocationId: unit.env['INVOCATION_ID'] ?? '' }
   const step = stepOf(STEPS[what])
   if (plan === undefined) {
     const error = new MachineError('CM0003', `there is no ${planFile}`)

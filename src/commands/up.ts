@@ -1,27 +1,17 @@
 import path from 'node:path'
-import type { WorkerActivity } from '../emit/hub-message.ts'
-import { HubPublisher } from '../emit/hub-publisher.ts'
-import { Recorder } from '../emit/recorder.ts'
-import type { StartupRecord } from '../emit/startup-record.ts'
+import type { Recorder } from '../emit/recorder.ts'
 import { definitionOf, messageOf, toMachineError } from '../errors.ts'
-import { openControllerHost } from '../host/controller-host.ts'
-import { systemFiles } from '../host/files.ts'
-import { hostName, readHostAttributes } from '../host/host-attributes.ts'
-import { readIdentity } from '../host/identity.ts'
-import type { Manager } from '../host/ports.ts'
+import { stopSignal } from '../host/signals.ts'
 import type { MachineHost } from '../machine-host.ts'
 import { enterPhase } from '../observe/fold-step.ts'
-import { type Identity, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
-import { type MachinePlan, RUN_DIRECTORY } from '../plan/plan.ts'
-import { followPrevious, keepStartup, readPrevious } from '../previous.ts'
-import { reportDirectory, secretsDirectory } from '../render/unit-values.ts'
-import { readUnfinished, retell, type Unfinished } from '../resume.ts'
+import type { MachinePlan } from '../plan/plan.ts'
+import { keepStartup } from '../previous.ts'
+import { secretsDirectory } from '../render/unit-values.ts'
 import { finishStartup, followUnits, StartFailure, startMachine, untilSettled } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
-import { openTrace, readKnownSpans, requestDelivery } from '../trace.ts'
-import { VERSION } from '../version.ts'
-import { WORKER_STATUS_FILE } from '../worker/status.ts'
+import { requestDelivery } from '../trace.ts'
+import { type Controller, openController } from './controller.ts'
 
 const TARGET = 'comfy-machine.target'
 const WATCHDOG_MS = 20_000
@@ -36,9 +26,7 @@ const EXIT_CONFIG = 78
  * Resolves to the exit code: 0 stopped, 1 failed, 75 failed for a reason that may pass, 78 configuration.
  */
 export async function upCommand(): Promise<number> {
-  const stop = new AbortController()
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(name))
-  const controller = await openController(stop.signal)
+  const controller = await openController(stopSignal())
   const { host, recorder, publisher } = controller
   const heartbeat = setInterval(() => beat(host, recorder), WATCHDOG_MS)
   try {
@@ -54,95 +42,12 @@ export async function upCommand(): Promise<number> {
   }
 }
 
-interface Controller {
-  readonly host: MachineHost
-  readonly recorder: Recorder
-  readonly publisher: HubPublisher
-  readonly unfinished: Unfinished | undefined
-  /** No start before this one since the host was booted. */
-  readonly isFirst: boolean
-  /** Resolves when the trace is kept; nothing waits for it but its own end. */
-  readonly tracing: Promise<void>
-  manager: Manager | undefined
-}
-
-async function openController(signal: AbortSignal): Promise<Controller> {
-  const identity = await readIdentity(systemFiles)
-  const own: Identity = {
-    machineId: identity.machineId ?? 'unknown',
-    version: VERSION,
-    traceId: process.env['INVOCATION_ID'] ?? crypto.randomUUID().replaceAll('-', ''),
-    bootId: identity.bootId ?? '',
-    agentPid: process.pid,
-    startedUs: Math.round((performance.timeOrigin - 1) * 1000),
-  }
-  const stateFile = path.join(RUN_DIRECTORY, 'state.json')
-  const isFirstState = (await systemFiles.stat(stateFile)) === undefined
-  const unfinished = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
-  const previous = await readPrevious(systemFiles)
-  const isSame = previous?.traceId === unfinished?.machine.state.traceId
-  const isFirst = unfinished === undefined ? isFirstState : isSame && previous?.isFirst === true
-  const resource = {
-    'service.name': 'comfy-machine',
-    'service.version': VERSION,
-    ...(await readHostAttributes(systemFiles, identity.machineId)),
-  }
-  const publisher = new HubPublisher({
-    state: () => recorder.machine.state,
-    readActivity,
-    nowUs: () => host.clock.nowUs(),
-    hostName: hostName(),
-  })
-  const host = openControllerHost({
-    identity,
-    signal,
-    isFirstStart: isFirst,
-    tellHub: (updateType) => publisher.tell(updateType),
-  })
-  const recorder = new Recorder({ ...host, stateFile, resource }, unfinished?.machine ?? newMachine(own))
-  const controller: Controller = {
-    recorder,
-    publisher,
-    unfinished,
-    isFirst,
-    tracing: keepTrace(host, recorder, unfinished === undefined ? { previous } : undefined, isFirst),
-    manager: undefined,
-    host: {
-      ...host,
-      connectManager: async () => {
-        controller.manager = await host.connectManager()
-        return controller.manager
-      },
-    },
-  }
-  return controller
-}
-
-/** Begins the trace of a new startup, or goes on with the one of an unfinished one. */
-async function keepTrace(
-  host: MachineHost,
-  recorder: Recorder,
-  fresh: { readonly previous: StartupRecord | undefined } | undefined,
-  isFirst: boolean,
-): Promise<void> {
-  try {
-    const known =
-      fresh === undefined ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
-    recorder.know(known)
-    if (fresh === undefined) retell(recorder, known)
-    else await followPrevious(host.files, recorder, fresh.previous)
-    await openTrace(host, recorder)
-    if (fresh !== undefined) await keepStartup(host.files, recorder, isFirst)
-  } catch (error) {
-    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
-  }
-}
-
 async function start(controller: Controller): Promise<void> {
   const { host, recorder } = controller
-  const { follower, manager } = await startMachine(host, recorder, (config) =>
-    openHub(controller, config.secrets.get('HUB_REDIS_URL')),
-  )
+  const { follower, manager } = await startMachine(host, recorder, async (config) => {
+    controller.secrets = [...config.secrets.values()]
+    await openHub(controller, config.secrets.get('HUB_REDIS_URL'))
+  })
   await becomeReady(controller)
   await tendMachine(host, recorder)
   follower.stop()
@@ -156,7 +61,9 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   // What the trace lacks is opened anew before the units are read.
   await controller.tracing
   void requestDelivery(recorder, manager)
-  await openHub(controller, await host.files.readText(path.join(secretsDirectory(plan), 'HUB_REDIS_URL')))
+  const secrets = await readSecrets(host, plan)
+  controller.secrets = [...secrets.values()]
+  await openHub(controller, secrets.get('HUB_REDIS_URL'))
   const follower = followUnits(host, recorder, plan, manager)
   await follower.resync()
   const { readyUs } = recorder.machine.state
@@ -173,6 +80,16 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   follower.stop()
   await endMachine(host, recorder, manager)
   await keepPhase(host, recorder, controller.isFirst)
+}
+
+// As the earlier controller gave them to the units.
+async function readSecrets(host: MachineHost, plan: MachinePlan): Promise<ReadonlyMap<string, string>> {
+  const read = async (name: string): Promise<readonly [string, string | undefined]> => [
+    name,
+    await host.files.readText(path.join(secretsDirectory(plan), name)),
+  ]
+  const all = await Promise.all(plan.secretNames.map(read))
+  return new Map(all.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])))
 }
 
 async function becomeReady({ host, recorder, tracing, isFirst }: Controller): Promise<void> {
@@ -233,13 +150,4 @@ function beat(host: MachineHost, recorder: Recorder): void {
 async function openHub({ publisher }: Controller, url: string | undefined): Promise<void> {
   if (url === undefined) return
   publisher.start((await import('../host/hub.ts')).openHub(url))
-}
-
-async function readActivity(state: MachineState): Promise<ReadonlyMap<string, WorkerActivity>> {
-  const read = async (id: string, unit: string): Promise<readonly [string, WorkerActivity] | undefined> => {
-    const text = await systemFiles.readForeign(path.join(RUN_DIRECTORY, reportDirectory(unit), WORKER_STATUS_FILE))
-    return text === undefined ? undefined : [id, JSON.parse(text) as WorkerActivity]
-  }
-  const entries = await Promise.all(state.workers.map(({ id, unit }) => read(id, unit)))
-  return new Map(entries.filter((entry) => entry !== undefined))
 }

@@ -1,9 +1,10 @@
 import type { JournalEntry } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
-import type { FailingState, StepState } from '../observe/state.ts'
+import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
 import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
 import { formatDuration } from './duration.ts'
-import { stepSpanId } from './spans.ts'
+import { incidentContext } from './root-spans.ts'
+import { instanceSpanId, stepSpanId } from './spans.ts'
 
 /** MESSAGE_ID of each kind of line the controller writes; every one has an entry in the journal catalog. */
 export const MESSAGE_IDS = {
@@ -14,6 +15,8 @@ export const MESSAGE_IDS = {
   machineFailed: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a44',
   machineDegraded: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a45',
   machineStopped: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a46',
+  instanceEnded: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a47',
+  unitRecovered: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a48',
 } as const
 
 /** The journal line of something that happened; undefined where nobody needs one. */
@@ -25,8 +28,10 @@ export function journalLine(machine: Machine, happening: Happening): JournalEntr
       return failureLine(machine, happening.failing, happening.startUs)
     case 'phase-changed':
       return phaseLine(machine)
+    case 'instance-ended':
+      return instanceLine(machine, happening.step, happening.instance)
     case 'recovered':
-      return { message: `${happening.unit} is active again`, priority: 'notice', fields: commonFields(machine) }
+      return recoveredLine(machine, happening)
   }
 }
 
@@ -60,6 +65,43 @@ function endedLine(machine: Machine, step: StepState): JournalEntry {
   }
 }
 
+function instanceLine(machine: Machine, step: StepState, instance: InstanceState): JournalEntry {
+  const durationUs = (instance.endUs ?? 0) - (instance.startUs ?? 0)
+  return {
+    message: `step ${step.number}/${STEPS.length} ${step.title} ${instance.gpu}: ${instance.state} in ${formatDuration(durationUs)}`,
+    priority: 'info',
+    messageId: MESSAGE_IDS.instanceEnded,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(step.number),
+      COMFY_EVENT: step.event,
+      COMFY_STATE: instance.state,
+      COMFY_DURATION_MS: String(Math.round(durationUs / 1000)),
+      COMFY_GPU: instance.gpu,
+      COMFY_UNIT: instance.unit,
+      TRACE_ID: machine.state.traceId,
+      SPAN_ID: instanceSpanId(machine, step.number, instance),
+    },
+  }
+}
+
+function recoveredLine(machine: Machine, { failing, atUs }: Extract<Happening, { kind: 'recovered' }>): JournalEntry {
+  const awayUs = Math.max(0, atUs - failing.atUs)
+  return {
+    message: `${failing.unit} is active again after ${formatDuration(awayUs)}`,
+    priority: 'notice',
+    messageId: MESSAGE_IDS.unitRecovered,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(failing.step),
+      ...unitFields(failing),
+      COMFY_STATE: 'done',
+      COMFY_DURATION_MS: String(Math.round(awayUs / 1000)),
+      TRACE_ID: incidentContext(machine.state.traceId, failing).traceId,
+    },
+  }
+}
+
 function failureLine(machine: Machine, failing: FailingState, startUs: number): JournalEntry {
   const who = failing.gpu === undefined ? failing.stepName : `${failing.stepName} ${failing.gpu}`
   return {
@@ -76,11 +118,33 @@ function failureLine(machine: Machine, failing: FailingState, startUs: number): 
       COMFY_ERROR_TYPE: failing.type,
       COMFY_ATTEMPT: String(failing.attempt),
       COMFY_HINT: failing.hint,
-      COMFY_UNIT: failing.unit,
-      ...(failing.gpu === undefined ? {} : { COMFY_GPU: failing.gpu }),
-      TRACE_ID: machine.state.traceId,
+      ...unitFields(failing),
+      ...endFields(failing),
+      ...spanFields(machine, failing),
     },
   }
+}
+
+const unitFields = ({ unit, gpu }: FailingState): Readonly<Record<string, string>> =>
+  gpu === undefined ? { COMFY_UNIT: unit } : { COMFY_UNIT: unit, COMFY_GPU: gpu }
+
+function endFields({ result, exitStatus, exitSignal }: FailingState): Readonly<Record<string, string>> {
+  const exit = exitSignal ?? (exitStatus === undefined ? undefined : String(exitStatus))
+  return {
+    ...(result === undefined ? {} : { COMFY_RESULT: result }),
+    ...(exit === undefined ? {} : { COMFY_EXIT: exit }),
+  }
+}
+
+/** The span that shows a failure: the incident's after step 21, else the failed unit's; none while systemd tries again. */
+function spanFields({ state }: Machine, failing: FailingState): Readonly<Record<string, string>> {
+  if (state.readyUs !== undefined) {
+    const { traceId, spanId } = incidentContext(state.traceId, failing)
+    return { TRACE_ID: traceId, SPAN_ID: spanId }
+  }
+  const trace = { TRACE_ID: state.traceId }
+  if (failing.willRestart === true) return trace
+  return { ...trace, SPAN_ID: stepSpanId(state.traceId, failing.step, failing.invocationId) }
 }
 
 function phaseLine(machine: Machine): JournalEntry | undefined {

@@ -4,23 +4,21 @@ import { addEvidence, beginStep, endStep, type Folded, failAttempt, failStep } f
 import { type Happening, isDone, type Machine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import type { Attributes } from '../report.ts'
-import { STEPS, stepOf } from '../steps.ts'
 import { journalLine, warningLine } from './journal-lines.ts'
 import type { Outbox } from './outbox.ts'
 import { RecordWriter } from './record-writer.ts'
-import { incidentSpan, startupSpan, stepSpans, type TraceContext } from './spans.ts'
+import { SpanKeeper, type SpanKeeperHost } from './span-keeper.ts'
+import { statusText } from './status-text.ts'
 
 const CONTROLLER_UNIT = 'comfy-machine.service'
 
 /** Where the recorder writes. */
-export interface RecorderHost {
+export interface RecorderHost extends SpanKeeperHost {
   readonly clock: Clock
   readonly files: Files
   readonly journal: Journal
   readonly notify: Notify
   readonly stateFile: string
-  /** What every span says of its process and host. */
-  readonly resource: Attributes
 }
 
 /** What a step of the controller says about its work. */
@@ -40,8 +38,7 @@ export class Recorder {
   // Told in the journal and the trace only when the configuration has named the machine.
   readonly #unsaid: Happening[] = []
   #isNamed: boolean
-  // Ids of the spans that are recorded, here or by an earlier controller of this startup: none is recorded twice.
-  #known = new Set<string>()
+  readonly #spans: SpanKeeper
   readonly #listeners = new Set<() => void>()
 
   constructor(host: RecorderHost, machine: Machine) {
@@ -53,6 +50,7 @@ export class Recorder {
       renderState: () => this.#renderState(),
       onProblem: (problem) => host.journal.write(warningLine(this.#machine, problem)),
     })
+    this.#spans = new SpanKeeper(host, this.#writer, (apply) => this.replace(apply(this.#machine)))
     this.#changed()
   }
 
@@ -62,7 +60,7 @@ export class Recorder {
 
   /** Takes the ids of the spans that are on record: none of them is recorded again. */
   know(spanIds: Iterable<string>): void {
-    for (const spanId of spanIds) this.#known.add(spanId)
+    this.#spans.know(spanIds)
   }
 
   /** Begins to keep spans in an outbox; what happened before is added to it. */
@@ -108,7 +106,7 @@ export class Recorder {
 
   /** Tells the end of a step again that is on record, but whose span may not be. */
   tellAgain(happening: Happening): void {
-    this.#keep(happening)
+    this.#spans.keep(this.#machine, happening)
   }
 
   /** Takes the names that the configuration gives the machine. What was done before is told with them. */
@@ -141,12 +139,12 @@ export class Recorder {
   /** Ends the trace of the startup with its root span, unless it has one. */
   endTrace(endUs: number): void {
     this.#say()
-    this.#append([startupSpan(this.#machine, endUs, this.#context())])
+    this.#spans.keepRoot(this.#machine, endUs)
   }
 
   /** Records a span that belongs to another startup. */
   record(span: SpanRecord): void {
-    this.#append([{ ...span, resource: this.#host.resource }])
+    this.#spans.record([{ ...span, resource: this.#host.resource }])
   }
 
   /** Takes facts of the startup that are no step. */
@@ -189,24 +187,8 @@ export class Recorder {
     for (const happening of this.#unsaid.splice(0)) {
       const line = journalLine(this.#machine, happening)
       if (line !== undefined) this.#host.journal.write(line)
-      this.#keep(happening)
+      this.#spans.keep(this.#machine, happening)
     }
-  }
-
-  #context(): TraceContext {
-    return { traceId: this.#machine.state.traceId, resource: this.#host.resource }
-  }
-
-  #keep(happening: Happening): void {
-    if (happening.kind === 'step-ended') this.#append(stepSpans(this.#machine, happening, this.#context()))
-    if (happening.kind === 'attempt-failed' && happening.afterReady)
-      this.#append([incidentSpan(this.#machine, happening, this.#context())])
-  }
-
-  #append(spans: readonly SpanRecord[]): void {
-    const fresh = spans.filter(({ spanId }) => !this.#known.has(spanId))
-    for (const { spanId } of fresh) this.#known.add(spanId)
-    this.#writer.append(fresh)
   }
 
   #changed(): void {
@@ -218,15 +200,4 @@ export class Recorder {
     this.#host.notify.status(statusText(this.#machine))
     return `${JSON.stringify({ ...this.#machine.state, updatedUs: this.#host.clock.nowUs() })}\n`
   }
-}
-
-/** One line for `systemctl status comfy-machine`. */
-export function statusText({ state }: Machine): string {
-  const [failing] = state.failing
-  if (failing !== undefined)
-    return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`
-  if (state.phase !== 'starting') return `${state.phase}: ${state.workers.length} workers`
-  const running = state.steps.filter((step) => step.state === 'running').at(-1)
-  if (running === undefined) return `step ${state.step}/${STEPS.length}`
-  return `step ${running.number}/${STEPS.length} ${stepOf(running.number).title}${running.detail === undefined ? '' : `: ${running.detail}`}`
 }

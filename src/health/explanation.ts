@@ -1,10 +1,13 @@
 import { nearest } from '../config/nearest.ts'
 import { definitionOf, ERRORS, type ErrorCode, isErrorCode, stepOfCode } from '../errors.ts'
-import type { FailingState } from '../observe/state.ts'
+import type { FailingState, MachineState } from '../observe/state.ts'
 import { stepOf } from '../steps.ts'
-import { flat } from './format.ts'
+import { flat, formatTime } from './format.ts'
 
-const CODES: readonly ErrorCode[] = Object.keys(ERRORS).filter(isErrorCode)
+const INVOCATION_ID = /^[0-9a-f]{32}$/
+
+/** Every registered code, in the order of the registry. */
+export const CODES: readonly ErrorCode[] = Object.keys(ERRORS).filter(isErrorCode)
 
 /** The code a person meant: `CM1804`, `cm1804`, `1804` or the name `model_checksum_mismatch`; undefined for anything else. */
 export function findCode(text: string): ErrorCode | undefined {
@@ -27,35 +30,98 @@ export function closestCode(text: string): ErrorCode | undefined {
   )
 }
 
+/** What is to be known of one code, as the document of `comfy-machine explain CODE --json`. */
+export interface CodeDocument {
+  readonly code: string
+  readonly name: string
+  /** 1–21; 0 for the command itself. */
+  readonly step: number
+  readonly step_name: string | null
+  readonly type: string
+  readonly sentence: string
+  readonly hint: string
+  /** Commands that look closer, the best first. */
+  readonly run: readonly string[]
+  /** systemd starts the machine again later, because the cause may go away by itself. */
+  readonly transient: boolean
+}
+
+/** What fails now, as an entry of `comfy-machine explain --last --json`; `type`, `hint` and `run` are those of the case. */
+export interface FailingDocument extends CodeDocument {
+  readonly message: string
+  readonly unit: string
+  readonly gpu: string | null
+  readonly attempt: number
+  readonly at: string
+  /** The last lines of the unit before it failed, where they are known. */
+  readonly lines: readonly string[]
+}
+
+/** What is to be known of one code. */
+export function codeDocument(code: ErrorCode): CodeDocument {
+  const { name, type, sentence, hint, run, transient } = definitionOf(code)
+  const step = stepOfCode(code)
+  return {
+    code,
+    name,
+    step,
+    step_name: step === 0 ? null : stepOf(step).title,
+    type,
+    sentence,
+    hint,
+    run: step === 0 ? [run] : [run, `journalctl COMFY_ERROR_CODE=${code} -x -e`],
+    transient: transient === true,
+  }
+}
+
+/** What fails now; `state` is the one that the failure stands in. */
+export function failingDocument(failing: FailingState, state: MachineState): FailingDocument {
+  const { step, stepName, unit, gpu, type, hint, attempt } = failing
+  return {
+    ...codeDocument(failing.code),
+    step,
+    step_name: flat(stepName),
+    type,
+    hint: flat(hint),
+    run: failingCommands(failing, state),
+    message: flat(failing.message),
+    unit: flat(unit),
+    gpu: gpu ?? null,
+    attempt,
+    at: formatTime(failing.atUs),
+    lines: (failing.lines ?? []).map(flat),
+  }
+}
+
 /** What is to be known of one code, as lines. */
 export function explainCode(code: ErrorCode): readonly string[] {
-  const definition = definitionOf(code)
-  const again =
-    definition.transient === true
-      ? 'may pass by itself; systemd starts the machine again later'
-      : 'does not pass by itself'
+  const { name, sentence, step, step_name, type, hint, run, transient } = codeDocument(code)
   return [
-    `${code} ${definition.name}`,
-    `  what    ${definition.sentence}`,
-    `  step    ${stepTitle(code)}`,
-    `  type    ${definition.type}`,
-    `  hint    ${definition.hint}`,
-    `  run     ${definition.run}`,
-    `  retry   ${again}`,
+    `${code} ${name}`,
+    `  what    ${sentence}`,
+    `  step    ${step_name === null ? 'none: the command itself' : `${step} ${step_name}`}`,
+    `  type    ${type}`,
+    `  hint    ${hint}`,
+    ...paragraph('run', run),
+    `  retry   ${transient ? 'may pass by itself; systemd starts the machine again later' : 'does not pass by itself'}`,
   ]
 }
 
 /** What fails now, with the explanation of its code, as lines. */
-export function explainFailing(failing: FailingState): readonly string[] {
-  const { code } = failing
+export function explainFailing(failing: FailingState, state: MachineState): readonly string[] {
+  const { code, name, sentence, message, step, step_name, unit, attempt, type, hint, run, lines } = failingDocument(
+    failing,
+    state,
+  )
   return [
-    `${code} ${definitionOf(code).name}`,
-    `  what    ${definitionOf(code).sentence}`,
-    `  here    ${flat(failing.message)}`,
-    `  step    ${failing.step} ${flat(failing.stepName)}, ${flat(failing.unit)}, attempt ${failing.attempt}`,
-    `  type    ${failing.type}`,
-    `  hint    ${flat(failing.hint)}`,
-    `  run     ${flat(failing.run)}`,
+    `${code} ${name}`,
+    `  what    ${sentence}`,
+    `  here    ${message}`,
+    `  step    ${step} ${step_name}, ${unit}, attempt ${attempt}`,
+    `  type    ${type}`,
+    `  hint    ${hint}`,
+    ...paragraph('run', run),
+    ...paragraph('lines', lines),
   ]
 }
 
@@ -65,7 +131,32 @@ export function codeTable(): readonly string[] {
   return CODES.map((code) => `${code}  ${definitionOf(code).name.padEnd(width)}  ${definitionOf(code).sentence}`)
 }
 
-function stepTitle(code: ErrorCode): string {
-  const number = stepOfCode(code)
-  return number === 0 ? 'none: the command itself' : `${number} ${stepOf(number).title}`
+function paragraph(name: string, lines: readonly string[]): readonly string[] {
+  return lines.map((line, index) => `  ${(index === 0 ? name : '').padEnd(8)}${line}`)
+}
+
+function failingCommands(failing: FailingState, state: MachineState): readonly string[] {
+  const { step, run } = failing
+  const invocationId = failedInvocation(failing, state)
+  const own =
+    invocationId === undefined
+      ? `journalctl -u ${quote(failing.unit)} -b -e`
+      : // The unit's own lines, and those of systemd about it.
+        `journalctl _SYSTEMD_INVOCATION_ID=${invocationId} + INVOCATION_ID=${invocationId}`
+  const startup = `journalctl COMFY_TRACE_ID=${quote(state.traceId)} COMFY_STEP=${step}`
+  return [...new Set([flat(run), own, startup, `comfy-machine trace ${quote(state.traceId)}`])]
+}
+
+// A unit that has been started again since then has another invocation.
+function failedInvocation({ unit }: FailingState, { units }: MachineState): string | undefined {
+  const found = units.find(({ name }) => name === unit)
+  if (found === undefined || !INVOCATION_ID.test(found.invocationId)) return undefined
+  const hasFailed = found.activeState === 'failed' || found.subState.includes('auto-restart')
+  return hasFailed ? found.invocationId : undefined
+}
+
+/** A text as one word of a shell. */
+function quote(text: string): string {
+  const word = flat(text)
+  return /^[\w@.:-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

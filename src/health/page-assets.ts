@@ -6,6 +6,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:1.5rem 0 .3rem}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.15rem .7rem .15rem 0;vertical-align:top}
 tr+tr td{border-top:1px solid #8883}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem;margin:0}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}
+progress{display:block;width:100%;height:.5rem;accent-color:#0b68cb}
 code{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}
 .done{color:#18794e}.running{color:#0b68cb}.failed{color:#c62a2f}.pending,.skipped{opacity:.6}
 @media(prefers-color-scheme:dark){.done{color:#3dd68c}.running{color:#70b8ff}.failed{color:#ff9592}}

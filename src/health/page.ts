@@ -1,6 +1,7 @@
 import type { MachineState, StepState } from '../observe/state.ts'
 import { formatDuration, formatTime } from './format.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts'
+import { fractionOf } from './progress-bar.ts'
 import type { Sighting } from './record.ts'
 import { durationMs, knownUntilUs } from './reports.ts'
 import { finishedCount, judge } from './standing.ts'
@@ -91,12 +92,13 @@ function steps(state: MachineState, untilUs: number): string {
 function stepRow(step: StepState, untilUs: number): string {
   const ms = durationMs(step, untilUs)
   const about = [step.unit ?? '', step.state === 'done' ? '' : (step.detail ?? '')].filter((text) => text !== '')
+  const bar = step.progress === undefined ? '' : `<progress value="${fractionOf(step.progress).toFixed(3)}"></progress>`
   const cells = [
     `<td class="n">${step.number}`,
     `<td>${escapeHtml(step.title)}`,
     `<td class="${step.state}">${step.state}`,
     `<td class="n">${ms === null ? '' : escapeHtml(formatDuration(ms))}`,
-    `<td>${about.map(escapeHtml).join(' · ')}`,
+    `<td>${about.map(escapeHtml).join(' · ')}${bar}`,
   ]
   return `<tr>${cells.join('')}</tr>`
 }

@@ -1,4 +1,5 @@
 import type { FailingState, InstanceState, MachineState, StepState, UnitState } from '../observe/state.ts'
+import type { Progress } from '../report.ts'
 import { elapsedMs, formatTime } from './format.ts'
 import type { Sighting } from './record.ts'
 import { judge } from './standing.ts'
@@ -105,6 +106,7 @@ export function stepReport(step: StepState, untilUs: number): Readonly<Record<st
     ...timing(step, untilUs),
     unit: step.unit ?? null,
     detail: step.detail ?? null,
+    progress: step.progress === undefined ? null : progressReport(step.progress),
     attempts: step.attempts,
     attributes: step.attributes,
     instances: step.instances.map((instance) => ({
@@ -113,6 +115,18 @@ export function stepReport(step: StepState, untilUs: number): Readonly<Record<st
       state: instance.state,
       ...timing(instance, untilUs),
     })),
+  }
+}
+
+function progressReport(progress: Progress): Readonly<Record<string, unknown>> {
+  return {
+    done: progress.done,
+    total: progress.total,
+    bytes: progress.bytes ?? null,
+    total_bytes: progress.totalBytes ?? null,
+    bytes_per_second: progress.bytesPerSecond ?? null,
+    remaining_ms: progress.remainingMs ?? null,
+    current: progress.current,
   }
 }
 

@@ -1,5 +1,6 @@
 import type { MachineState, StepPhase, StepState } from '../observe/state.ts'
 import { cut, flat, formatDuration } from './format.ts'
+import { barOf, fractionOf } from './progress-bar.ts'
 import type { Sighting } from './record.ts'
 import { durationMs, knownUntilUs } from './reports.ts'
 import { finishedCount, judge, type Standing } from './standing.ts'
@@ -31,7 +32,7 @@ export function statusLines(sighting: Sighting, nowUs: number, style: TextStyle)
   if (state === undefined) return [`comfy-machine: ${flat(standing.reason)}`]
   const untilUs = knownUntilUs(state, sighting.alive, nowUs)
   const head = [...headLines(state, standing, untilUs), ...noteLines(state), ['']]
-  const steps = state.steps.map((step) => stepLine(step, untilUs))
+  const steps = state.steps.flatMap((step) => stepLines(step, untilUs, style))
   const room = style.rows === undefined ? Number.POSITIVE_INFINITY : style.rows - head.length - 1
   const lines = [...head, ...(steps.length > room ? fold(state, steps, room) : steps)]
   return lines.map((line) => paint(line, style))
@@ -77,9 +78,25 @@ function noteLines(state: MachineState): readonly Line[] {
 }
 
 function stepLine(step: StepState, untilUs: number): Line {
+  return lineOf(step, untilUs, aboutStep(step, step.detail ?? ''))
+}
+
+/** A step that tells how far it is has a line for that: bar, share, and its own words. */
+function stepLines(step: StepState, untilUs: number, style: TextStyle): readonly Line[] {
+  if (step.progress === undefined) return [stepLine(step, untilUs)]
+  const fraction = fractionOf(step.progress)
+  const share = `${Math.floor(fraction * 100)}%`.padStart(4)
+  const words = step.detail === undefined ? `${step.progress.done}/${step.progress.total}` : flat(step.detail)
+  const bar = barOf(fraction, style.columns)
+  return [
+    lineOf(step, untilUs, aboutStep(step, '')),
+    ['    ', { text: bar, sgr: COLOURS[step.state] }, `${share}  ${words}`],
+  ]
+}
+
+function lineOf(step: StepState, untilUs: number, about: string): Line {
   const ms = durationMs(step, untilUs)
   const time = ms === null ? '' : formatDuration(ms)
-  const about = aboutStep(step)
   return [
     `${String(step.number).padStart(2)}  ${step.title.padEnd(26)} `,
     { text: step.state.padEnd(8), sgr: COLOURS[step.state] },
@@ -87,10 +104,10 @@ function stepLine(step: StepState, untilUs: number): Line {
   ]
 }
 
-function aboutStep(step: StepState): string {
+function aboutStep(step: StepState, said: string): string {
   const finished = step.instances.filter((part) => part.state === 'done' || part.state === 'skipped').length
   const gpus = step.instances.length > 1 ? `${finished}/${step.instances.length} GPUs` : ''
-  const detail = step.state === 'running' || step.state === 'failed' ? flat(step.detail ?? '') : ''
+  const detail = step.state === 'running' || step.state === 'failed' ? flat(said) : ''
   const attempts = step.attempts > 0 ? `${step.attempts} failed ${step.attempts === 1 ? 'attempt' : 'attempts'}` : ''
   return [flat(step.unit ?? ''), gpus, detail, attempts].filter((text) => text !== '').join('  ')
 }

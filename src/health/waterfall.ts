@@ -1,90 +1,101 @@
 import type { SpanRecord } from '../host/ports.ts'
-import { STARTUP_SPAN } from '../steps.ts'
 import { cut, elapsedMs, flat, formatDuration, formatTime } from './format.ts'
 import type { TextStyle } from './text.ts'
+import { missingSteps, outcomeOf, type Trace } from './trace-model.ts'
+import { failingCode, failureOf, type TraceRow, traceRows } from './trace-rows.ts'
 
-/** Clock noise between the end of one step and the begin of the next that waited for it. */
-const GAP_US = 2_000
-/** Unit Generation. */
-const ENCLOSING_STEP = 6
-const NAME_WIDTH = 44
+const WIDTH = 120
+const TIME_WIDTH = 12
+const NAME_WIDTH = { least: 24, most: 44 }
 const LEAST_BAR = 10
+const USUAL_BAR = 20
+/** Two times, and the mark with a space on each side. */
+const FIXED_WIDTH = 2 * TIME_WIDTH + 3
 
-/** The spans of one startup. */
-export interface Trace {
-  readonly root: SpanRecord
-  readonly spans: readonly SpanRecord[]
-}
+/** Notes are wrapped by the terminal and not cut to its width: their end may be what counts. */
+const LONGEST_NOTE = 500
 
-/** The startups among span records, newest first; a span that was recorded twice counts once, the later record wins. */
-export function findStartups(spans: readonly SpanRecord[]): readonly Trace[] {
-  const byId = new Map(spans.map((span) => [`${span.traceId}/${span.spanId}`, span]))
-  const all = [...byId.values()]
-  return all
-    .filter((span) => span.name === STARTUP_SPAN && span.parentSpanId === undefined)
-    .map((root) => ({ root, spans: all.filter((span) => span.traceId === root.traceId && span !== root) }))
-    .sort((a, b) => b.root.startUs - a.root.startUs)
-}
+const RED = '31'
+const BOLD = '1'
+const DIM = '2'
 
-/**
- * Ids of the direct children of the root that determined how long it took: backwards from the last one to end, each time the
- * one that ended last before the begin of the one found. Unit Generation is left out: it only encloses steps 7 to 10.
- */
-export function criticalPath({ root, spans }: Trace): ReadonlySet<string> {
-  const parts = spans
-    .filter((span) => span.parentSpanId === root.spanId && span.attributes['step_number'] !== ENCLOSING_STEP)
-    .sort((a, b) => b.endUs - a.endUs)
-  const path = new Set<string>()
-  let untilUs = Number.POSITIVE_INFINITY
-  for (const step of parts) {
-    if (step.endUs > untilUs) continue
-    path.add(step.spanId)
-    untilUs = Math.min(untilUs, step.startUs + GAP_US, step.endUs)
-  }
-  return path
-}
-
-/** A startup as lines: a tree of spans, each with its begin, duration and bar; `*` marks the critical path. */
+/** A startup as lines: a tree of spans, each with its begin, duration and bar, what failed below its row, and what happened after it. */
 export function waterfallLines(trace: Trace, style: TextStyle): readonly string[] {
-  const { root } = trace
-  const critical = criticalPath(trace)
-  const columns = style.columns ?? 120
-  const barWidth = Math.max(LEAST_BAR, columns - NAME_WIDTH - 28)
-  const row = (span: SpanRecord, depth: number): string => {
-    const number = Number(span.attributes['step_number'] ?? 0)
-    const label = depth === 1 && number > 0 ? `${String(number).padStart(2)} ${span.name}` : span.name
-    const name = cut(`${'  '.repeat(depth)}${flat(label)}`, NAME_WIDTH).padEnd(NAME_WIDTH)
-    const begin = `+${formatDuration(elapsedMs(root.startUs, span.startUs))}`.padStart(12)
-    const took = formatDuration(elapsedMs(span.startUs, span.endUs)).padStart(12)
-    const mark = span.error !== undefined ? '!' : critical.has(span.spanId) ? '*' : ' '
-    const line = `${name}${begin}${took} ${mark} ${barOf(span, root, barWidth)}`.trimEnd()
-    return style.colour && span.error !== undefined ? `\u001b[31m${line}\u001b[0m` : line
-  }
   return [
-    `trace ${root.traceId}  ${formatTime(root.startUs)}  ${formatDuration(elapsedMs(root.startUs, root.endUs))}`,
-    ...(root.error === undefined ? [] : [`failed: ${flat(root.error)}`]),
-    ...treeOf(trace).map(({ span, depth }) => row(span, depth)),
+    ...headLines(trace),
+    ...traceRows(trace).flatMap((row) => rowLines(row, trace.root, style)),
+    ...incidentLines(trace),
     '',
-    '* determined how long the startup took   ! failed',
+    '* determined how long the startup took   ! failed   - skipped',
   ]
 }
 
-function treeOf({ root, spans }: Trace): readonly { readonly span: SpanRecord; readonly depth: number }[] {
-  const known = new Set([root.spanId, ...spans.map((span) => span.spanId)])
-  const children = new Map<string, SpanRecord[]>()
-  for (const span of spans) {
-    const parent = span.parentSpanId !== undefined && known.has(span.parentSpanId) ? span.parentSpanId : root.spanId
-    children.set(parent, [...(children.get(parent) ?? []), span])
-  }
-  const walk = (span: SpanRecord, depth: number): { span: SpanRecord; depth: number }[] => [
-    { span, depth },
-    ...(children.get(span.spanId) ?? []).sort(byBegin).flatMap((child) => walk(child, depth + 1)),
-  ]
-  return walk(root, 0)
+/** The startups on record, one line each: what `--last` calls it, trace id, begin, duration, outcome, failing code. */
+export function startupLines(startups: readonly Trace[]): readonly string[] {
+  return startups.map((trace, index) => {
+    const { root } = trace
+    const took = formatDuration(elapsedMs(root.startUs, root.endUs)).padStart(TIME_WIDTH)
+    const number = String(index + 1).padStart(3)
+    const outcome = outcomeOf(trace).padEnd('unfinished'.length)
+    const code = failingCode(trace) ?? ''
+    return `${number}  ${flat(root.traceId)}  ${formatTime(root.startUs)}${took}  ${outcome}  ${code}`.trimEnd()
+  })
 }
 
-function byBegin(a: SpanRecord, b: SpanRecord): number {
-  return a.startUs - b.startUs || Number(a.attributes['step_number'] ?? 0) - Number(b.attributes['step_number'] ?? 0)
+function headLines(trace: Trace): readonly string[] {
+  const { root, isFinished } = trace
+  const took = formatDuration(elapsedMs(root.startUs, root.endUs))
+  const missing = isFinished ? [] : missingSteps(trace)
+  return [
+    `trace ${flat(root.traceId)}  ${formatTime(root.startUs)}  ${took}  ${outcomeOf(trace)}`,
+    ...root.links.map((link) => `follows trace ${flat(link.traceId)}`),
+    ...(root.error === undefined ? [] : [`failed: ${flat(root.error)}`]),
+    ...(missing.length === 0 ? [] : [`not on record yet: step ${missing.join(', ')}`]),
+  ]
+}
+
+function rowLines(row: TraceRow, root: SpanRecord, style: TextStyle): readonly string[] {
+  const { span, depth, state } = row
+  const columns = style.columns ?? WIDTH
+  const nameWidth = clamp(columns - FIXED_WIDTH - USUAL_BAR, NAME_WIDTH.least, NAME_WIDTH.most)
+  const barWidth = Math.max(LEAST_BAR, columns - FIXED_WIDTH - nameWidth)
+  const number = row.number === 0 ? '' : `${String(row.number).padStart(2)} `
+  const name = cut(`${'  '.repeat(depth)}${number}${row.label}`, nameWidth).padEnd(nameWidth)
+  const begin = `+${formatDuration(elapsedMs(root.startUs, span.startUs))}`.padStart(TIME_WIDTH)
+  const took = state === 'skipped' ? 'skipped' : formatDuration(elapsedMs(span.startUs, span.endUs))
+  const bar = state === 'skipped' ? '' : barOf(span, root, barWidth)
+  const line = `${name}${begin}${took.padStart(TIME_WIDTH)} ${markOf(row)} ${bar}`.trimEnd()
+  const indent = '  '.repeat(depth + 1) + ' '.repeat(number.length)
+  const notes = row.notes.map(({ kind, text }) =>
+    cut(`${indent}${kind === 'hint' ? 'hint: ' : ''}${text}`, LONGEST_NOTE),
+  )
+  return [paint(line, colourOf(row), style), ...notes.map((note) => paint(note, RED, style))]
+}
+
+function incidentLines({ incidents }: Trace): readonly string[] {
+  if (incidents.length === 0) return []
+  const lines = incidents.map((span) => {
+    const { code = '', message = '' } = failureOf(span) ?? {}
+    const unit = flat(String(span.attributes['systemd.unit'] ?? ''))
+    return `  ${formatTime(span.endUs)}  ${unit}  ${`${code} ${message}`.trim()}`
+  })
+  return ['', 'after the startup:', ...lines]
+}
+
+function markOf({ state, isCritical }: TraceRow): string {
+  if (state === 'failed') return '!'
+  if (state === 'skipped') return '-'
+  return isCritical ? '*' : ' '
+}
+
+function colourOf({ state, isCritical }: TraceRow): string | undefined {
+  if (state === 'failed') return RED
+  if (state === 'skipped') return DIM
+  return isCritical ? BOLD : undefined
+}
+
+function paint(line: string, sgr: string | undefined, { colour }: TextStyle): string {
+  return colour && sgr !== undefined ? `\u001b[${sgr}m${line}\u001b[0m` : line
 }
 
 function barOf(span: SpanRecord, root: SpanRecord, width: number): string {

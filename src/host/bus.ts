@@ -34,9 +34,16 @@ export class BusReplyError extends Error {
   }
 }
 
+/** CM0501 because the connection ended: a call that was under way may have been carried out. */
+export class BusLost extends MachineError {
+  constructor(reason: string) {
+    super('CM0501', `the system bus went away: ${reason}`)
+  }
+}
+
 /** One connection to the system bus that notices its own end; dbus-next alone does not. */
 export interface Bus {
-  /** Rejects with BusReplyError for an error reply and with CM0501 when the connection is gone or 25 s passed. */
+  /** Rejects with BusReplyError for an error reply, with BusLost when the connection is gone and with CM0501 after 25 s. */
   call(call: BusCall): Promise<readonly unknown[]>
   onSignal(listener: (message: BusMessage) => void): void
   /** Called once when the connection ends. */
@@ -90,7 +97,7 @@ class Connection implements Bus {
 
   async call(call: BusCall): Promise<readonly unknown[]> {
     while (this.#pending.size >= MAX_IN_FLIGHT) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    if (this.#down !== undefined) throw unreachable(this.#down)
+    if (this.#down !== undefined) throw new BusLost(this.#down)
     const message = new Message({
       destination: call.destination,
       path: call.path,
@@ -146,7 +153,7 @@ class Connection implements Bus {
   #end(reason: string): void {
     if (this.#down !== undefined) return
     this.#down = reason
-    for (const abandon of this.#pending) abandon(unreachable(reason))
+    for (const abandon of this.#pending) abandon(new BusLost(reason))
     for (const wake of this.#waiting.splice(0)) wake()
     for (const listener of this.#downListeners) listener(reason)
   }

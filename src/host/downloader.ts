@@ -97,7 +97,7 @@ async function tryOnce(
   const hash = createHash('sha256')
   if (from > 0) {
     await hashFile(part, undefined, hash)
-    request.onBytes(from)
+    request.onResume(from)
   }
   const received = await receive(response, part, from, hash, request)
   const total = request.bytes ?? body?.total ?? null

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { type ErrorCode, MachineError } from '../errors.ts'
 import { failureLine, gitFailureType, isMissingRevision, isUnusableMirror } from '../install/git-output.ts'
 import { digest } from './digest.ts'
-import type { Git, RemoteRef, Revision } from './install-ports.ts'
+import type { FetchedRevision, Git, RemoteRef, Revision } from './install-ports.ts'
 import type { Exec, ExecResult, Files } from './ports.ts'
 
 const TIME_LIMIT_MS = 30 * 60_000
@@ -102,31 +102,31 @@ export function openGit(options: GitOptions): Git {
     return new MachineError(options.codes.missing, `${withoutUser(url)} has no ${wanted}`)
   }
 
-  async function fetchRevision(url: string, revision: Revision): Promise<string> {
+  async function fetchRevision(url: string, revision: Revision): Promise<FetchedRevision> {
     const mirror = await openMirror(url)
     const { commit, ref } = revision
     if (commit) {
       const present = await commitIn(mirror, commit)
-      if (present !== undefined) return present
-      if (!FULL_ID.test(commit)) return fetchWhole(mirror, url, commit)
+      if (present !== undefined) return { commit: present, mirror: 'reused' }
+      if (!FULL_ID.test(commit)) return fresh(await fetchWhole(mirror, url, commit))
       const fetched = await fetchOne(mirror, url, commit)
-      if (typeof fetched === 'string') return fetched
+      if (typeof fetched === 'string') return fresh(fetched)
       if (!isMissingRevision(fetched.stderr)) throw failed(url, fetched)
-      return fetchWhole(mirror, url, commit)
+      return fresh(await fetchWhole(mirror, url, commit))
     }
     const names = ref ? (ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`]) : ['HEAD']
     for (const name of names) {
       const fetched = await fetchOne(mirror, url, name)
-      if (typeof fetched === 'string') return fetched
+      if (typeof fetched === 'string') return fresh(fetched)
       if (!isMissingRevision(fetched.stderr)) throw failed(url, fetched)
     }
     throw missing(url, ref ? `branch or tag ${ref}` : 'HEAD')
   }
 
   /** One fetch at a time per mirror; a mirror that a killed run left unusable is made anew. */
-  function fetch(url: string, revision: Revision): Promise<string> {
+  function fetch(url: string, revision: Revision): Promise<FetchedRevision> {
     const before = queues.get(url) ?? Promise.resolve()
-    const attempt = async (): Promise<string> => {
+    const attempt = async (): Promise<FetchedRevision> => {
       try {
         return await fetchRevision(url, revision)
       } catch (error) {
@@ -173,6 +173,8 @@ export function openGit(options: GitOptions): Git {
     },
   }
 }
+
+const fresh = (commit: string): FetchedRevision => ({ commit, mirror: 'fetched' })
 
 const SAFE_OPTIONS: readonly string[] = [
   ['core.hooksPath', '/dev/null'],

@@ -1,4 +1,5 @@
 /** The outside world of the installers: git, Python, HTTP, downloads. Everything but `src/host/` sees only these interfaces. */
+import type { Progress } from '../report.ts'
 import type { Clock, Exec, Files, Journal, Notify, Report, Secrets } from './ports.ts'
 
 /** What is wanted of a repository: a commit, else a branch or tag, else the remote's HEAD. */
@@ -13,11 +14,17 @@ export interface RemoteRef {
   readonly id: string
 }
 
+/** A revision in its mirror: its full commit id, and whether the mirror had it already. */
+export interface FetchedRevision {
+  readonly commit: string
+  readonly mirror: 'reused' | 'fetched'
+}
+
 /** Git repositories through bare mirrors in the cache. Failures throw the codes that the port was opened with. */
 export interface Git {
   listRemote(url: string, patterns: readonly string[]): Promise<readonly RemoteRef[]>
-  /** Makes a revision present in the mirror of `url` and returns its full commit id; no network when it is there. */
-  fetch(url: string, revision: Revision): Promise<string>
+  /** Makes a revision present in the mirror of `url`; no network when it is there. */
+  fetch(url: string, revision: Revision): Promise<FetchedRevision>
   /** Text of a file in a commit that was fetched; undefined when the commit does not have it. */
   readFile(url: string, commit: string, path: string): Promise<string | undefined>
   /** Puts the files of a fetched commit into `directory`, whose untracked files stay. */
@@ -72,7 +79,10 @@ export interface DownloadRequest {
   readonly sha256: string | null
   readonly token: string | null
   readonly allowInsecure: boolean
+  /** Bytes that arrived, or negative ones that do not count any more. */
   readonly onBytes: (count: number) => void
+  /** Bytes that were there before and are gone on with. */
+  readonly onResume: (count: number) => void
   readonly onRetry: (error: Error, attempt: number) => void
 }
 
@@ -99,6 +109,11 @@ export interface Trees {
   listFiles(directory: string): Promise<readonly string[]>
 }
 
+/** Where an installer says how far it is, see `src/report.ts`. */
+export interface ProgressReport {
+  write(progress: Progress): void
+}
+
 /** What every installer has of the host. */
 export interface InstallHost {
   readonly clock: Clock
@@ -107,6 +122,9 @@ export interface InstallHost {
   readonly notify: Notify
   readonly journal: Journal
   readonly report: Report
+  readonly progress: ProgressReport
+  /** `$INVOCATION_ID` of the unit; empty where systemd did not start this process. */
+  readonly invocationId: string
   readonly secrets: Secrets
   readonly signal: AbortSignal
   /** sha256 of a text in lowercase hex. */

@@ -126,7 +126,10 @@ export interface Report {
   write(line: ReportLine): void
 }
 
-/** One unit as the manager last described it; times are microseconds, 0 for never (org.freedesktop.systemd1(5)). */
+/**
+ * One unit as the manager last described it, org.freedesktop.systemd1(5). Times are microseconds since the epoch and, where
+ * named so, of CLOCK_MONOTONIC: the same moment on a clock that nobody sets. 0 for never.
+ */
 export interface UnitSnapshot {
   readonly name: string
   readonly loadState: string
@@ -138,17 +141,24 @@ export interface UnitSnapshot {
   readonly invocationId: string
   readonly restarts: number
   readonly mainPid: number
+  /** How the main process ended: 1 exited, 2 killed, 3 dumped core; 0 when it has not. */
   readonly exitCode: number
+  /** Its exit status, or the number of the signal that killed it. */
   readonly exitStatus: number
   readonly statusText: string
   readonly conditionResult: boolean
   readonly conditionUs: number
+  readonly conditionMonoUs: number
   readonly inactiveExitUs: number
+  readonly inactiveExitMonoUs: number
   readonly activeEnterUs: number
-  readonly activeExitUs: number
+  readonly activeEnterMonoUs: number
   readonly inactiveEnterUs: number
+  readonly inactiveEnterMonoUs: number
   readonly execMainStartUs: number
+  readonly execMainStartMonoUs: number
   readonly execMainExitUs: number
+  readonly execMainExitMonoUs: number
   readonly needDaemonReload: boolean
   readonly loadError: string
 }
@@ -173,6 +183,9 @@ export interface ListedUnit {
   readonly name: string
   readonly loadState: string
   readonly activeState: string
+  readonly subState: string
+  /** 0 when it has no job. */
+  readonly jobId: number
 }
 
 /** Boot timestamps of the manager, microseconds since the epoch; 0 where the firmware does not tell. */
@@ -187,7 +200,10 @@ export interface BootTimes {
 /** How a job of the manager ended: done, failed, canceled, timeout, dependency, skipped, … */
 export type JobResult = string
 
-/** systemd's manager over D-Bus, org.freedesktop.systemd1(5). Every call throws CM0501 when the bus is gone. */
+/**
+ * systemd's manager over D-Bus, org.freedesktop.systemd1(5). A call outlives a restart of the bus and of the manager
+ * (daemon-reexec) of up to five seconds and throws CM0501 after that.
+ */
 export interface Manager {
   /** e.g. `257.13-1~deb13u1`. */
   version(): Promise<string>

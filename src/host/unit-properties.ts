@@ -1,4 +1,4 @@
-import type { UnitSnapshot } from './ports.ts'
+import type { ListedUnit, UnitSnapshot } from './ports.ts'
 
 /** Properties of a unit by name, variants unwrapped. */
 export type Properties = Readonly<Record<string, unknown>>
@@ -43,15 +43,35 @@ export function readSnapshot(name: string, properties: Properties): UnitSnapshot
     statusText: text('StatusText'),
     conditionResult: properties['ConditionResult'] === true,
     conditionUs: number('ConditionTimestamp'),
+    conditionMonoUs: number('ConditionTimestampMonotonic'),
     inactiveExitUs: number('InactiveExitTimestamp'),
+    inactiveExitMonoUs: number('InactiveExitTimestampMonotonic'),
     activeEnterUs: number('ActiveEnterTimestamp'),
-    activeExitUs: number('ActiveExitTimestamp'),
+    activeEnterMonoUs: number('ActiveEnterTimestampMonotonic'),
     inactiveEnterUs: number('InactiveEnterTimestamp'),
+    inactiveEnterMonoUs: number('InactiveEnterTimestampMonotonic'),
     execMainStartUs: number('ExecMainStartTimestamp'),
+    execMainStartMonoUs: number('ExecMainStartTimestampMonotonic'),
     execMainExitUs: number('ExecMainExitTimestamp'),
+    execMainExitMonoUs: number('ExecMainExitTimestampMonotonic'),
     needDaemonReload: properties['NeedDaemonReload'] === true,
     loadError: Array.isArray(loadError) ? loadError.filter(Boolean).join(': ') : '',
   }
+}
+
+/** The rows of the manager's ListUnits calls. */
+export function listedUnits([units]: readonly unknown[]): readonly ListedUnit[] {
+  const row = (unit: readonly unknown[]): ListedUnit => {
+    const [name, , loadState, activeState, subState, , , jobId] = unit
+    return {
+      name: String(name),
+      loadState: String(loadState),
+      activeState: String(activeState),
+      subState: String(subState),
+      jobId: Number(jobId),
+    }
+  }
+  return (units as readonly (readonly unknown[])[]).map(row)
 }
 
 function invocationHex(value: unknown): string {

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
-import type { Git, Python, Trees } from '../host/install-ports.ts'
+import type { FetchedRevision, Git, Python, Trees } from '../host/install-ports.ts'
 import { instanceDirectories } from '../render/unit-values.ts'
+import type { Attributes } from '../report.ts'
+import { withoutUser } from './component-safety.ts'
 import { type InstallContext, note, parseRecord, progress, reportFacts } from './context.ts'
 import {
   COMPLETE_FILE,
@@ -14,6 +16,7 @@ import {
   isCommitId,
 } from './generation.ts'
 import { renderModelPaths } from './model-paths.ts'
+import { carryOut, pieceOfStep } from './pieces.ts'
 
 const KEPT_GENERATIONS = 3
 
@@ -42,9 +45,7 @@ export async function installComfyUI(context: InstallContext, open: () => Promis
   }
   const tools = await open()
   await host.files.makeDirectory(join(home, 'generations'))
-  progress(context, `fetching ComfyUI from ${plan.comfyui.repoUrl}`)
-  const lock = await resolveSource(context, tools.git, home)
-  await tools.git.fetch(lock.repoUrl, { commit: lock.commit })
+  const lock = await fetchSource(context, tools.git, home)
   const python = await tools.python.interpreter()
   const requirements = (await tools.git.readFile(lock.repoUrl, lock.commit, 'requirements.txt')) ?? ''
   const id = generationId(lock.commit, host.digest(`${requirements}\0${python}`))
@@ -84,6 +85,41 @@ async function readCurrent(context: InstallContext, home: string): Promise<Gener
   return there.every((stat) => stat !== undefined) ? record : undefined
 }
 
+const STAGES = ['fetch', 'checkout', 'venv', 'packages'] as const
+
+/** One of the stages of an installation: told to people and recorded as a child of the step. */
+async function runStage<T>(
+  context: InstallContext,
+  name: (typeof STAGES)[number],
+  text: string,
+  run: () => Promise<T>,
+  describe: (value: T) => Attributes = () => ({}),
+): Promise<T> {
+  const code = name === 'fetch' || name === 'checkout' ? 'CM1401' : name === 'venv' ? 'CM1402' : 'CM1403'
+  progress(context, text, { done: STAGES.indexOf(name), total: STAGES.length, current: [name] })
+  return carryOut(context, pieceOfStep(context, name, code, {}), run, describe)
+}
+
+/** Makes the wanted commit present in the mirror. */
+async function fetchSource(context: InstallContext, git: Git, home: string): Promise<ComfyUILock> {
+  const url = withoutUser(context.plan.comfyui.repoUrl)
+  // A name that only a fetch can resolve is fetched before its commit is known.
+  let mirror: FetchedRevision['mirror'] = 'reused'
+  const fetchRevision: Git['fetch'] = async (from, revision) => {
+    const fetched = await git.fetch(from, revision)
+    if (fetched.mirror === 'fetched') mirror = 'fetched'
+    return fetched
+  }
+  const fetch = async (): Promise<ComfyUILock> => {
+    const lock = await resolveSource(context, { ...git, fetch: fetchRevision }, home)
+    await fetchRevision(lock.repoUrl, { commit: lock.commit })
+    return lock
+  }
+  return runStage(context, 'fetch', `fetching ComfyUI from ${url}`, fetch, ({ commit, resolved }) => {
+    return { 'git.url': url, 'git.commit': commit, 'git.ref': resolved, 'git.mirror': mirror }
+  })
+}
+
 /** The lock of the wanted source; made and written when there is none yet. */
 async function resolveSource(context: InstallContext, git: Git, home: string): Promise<ComfyUILock> {
   const { files } = context.host
@@ -101,12 +137,12 @@ async function resolveSource(context: InstallContext, git: Git, home: string): P
 async function resolveRef(git: Git, url: string, ref: string | null): Promise<{ resolved: string; commit: string }> {
   if (ref === null) {
     const release = chooseRelease(await git.listRemote(url, ['refs/tags/v*']))
-    return release ?? { resolved: 'HEAD', commit: await git.fetch(url, {}) }
+    return release ?? { resolved: 'HEAD', commit: (await git.fetch(url, {})).commit }
   }
   const patterns = [ref, `refs/heads/${ref}`, `refs/tags/${ref}`, `refs/tags/${ref}^{}`]
   const named = chooseRef(await git.listRemote(url, patterns), ref)
   if (named !== undefined) return named
-  if (isCommitId(ref)) return { resolved: ref, commit: await git.fetch(url, { commit: ref }) }
+  if (isCommitId(ref)) return { resolved: ref, commit: (await git.fetch(url, { commit: ref })).commit }
   throw new MachineError('CM1401', `${url} has no branch, tag or commit ${ref}`)
 }
 
@@ -119,25 +155,31 @@ async function buildGeneration(
 ): Promise<void> {
   const { files } = context.host
   const { workspace, models } = context.plan.paths
-  progress(context, `checking out ComfyUI ${lock.resolved}`)
-  for (const name of ['custom_nodes', 'models']) await files.remove(join(directory, name))
-  await tools.git.checkout(lock.repoUrl, lock.commit, directory, { recursive: false })
-  await share(tools, files, join(directory, 'custom_nodes'), join(workspace, 'custom_nodes'))
-  await share(tools, files, join(directory, 'models'), models)
+  await runStage(context, 'checkout', `checking out ComfyUI ${lock.resolved}`, async () => {
+    for (const name of ['custom_nodes', 'models']) await files.remove(join(directory, name))
+    await tools.git.checkout(lock.repoUrl, lock.commit, directory, { recursive: false })
+    await share(tools, files, join(directory, 'custom_nodes'), join(workspace, 'custom_nodes'))
+    await share(tools, files, join(directory, 'models'), models)
+  })
 
   const venv = join(directory, 'venv')
   const venvMarker = join(venv, COMPLETE_FILE)
   if ((await files.stat(venvMarker)) === undefined) {
-    progress(context, 'making the Python environment')
-    await files.remove(venv)
-    await tools.python.createEnvironment(venv)
-    await files.writeText(venvMarker, '')
+    await runStage(context, 'venv', 'making the Python environment', async () => {
+      await files.remove(venv)
+      await tools.python.createEnvironment(venv)
+      await files.writeText(venvMarker, '')
+    })
   }
   const requirements = join(directory, 'requirements.txt')
   if ((await files.stat(requirements)) === undefined) return
-  progress(context, `installing the Python packages of ComfyUI with ${tools.python.installer}`)
-  const outcome = await tools.python.installRequirements(venv, [requirements])
-  if (!outcome.ok) throw new MachineError('CM1403', outcome.detail)
+  const { installer } = tools.python
+  const install = async (): Promise<void> => {
+    const outcome = await tools.python.installRequirements(venv, [requirements])
+    if (!outcome.ok) throw new MachineError('CM1403', outcome.detail)
+  }
+  const text = `installing the Python packages of ComfyUI with ${installer}`
+  await runStage(context, 'packages', text, install, () => ({ 'python.installer': installer }))
 }
 
 /** Turns a directory of the code into a link to the one that all generations share; the code's own files are copied over. */

@@ -1,6 +1,7 @@
 import { MachineError, messageOf } from '../errors.ts'
 import type { HttpClient, HttpResponse } from '../host/install-ports.ts'
-import { type InstallContext, markAttempt, note, reportAttempt, reportChild } from './context.ts'
+import type { ReportedAttempt } from '../report.ts'
+import { type InstallContext, markAttempt, note, reportAttempt, reportChild, spanOf } from './context.ts'
 import { codeOf, networkFailureType } from './network-failure.ts'
 import { delayAfter, parseRetryAfter, type RetryPolicy } from './retry.ts'
 
@@ -61,6 +62,8 @@ export async function callApi(context: InstallContext, options: ApiOptions, call
   const name = `${call.method} ${call.path}`
   const startUs = clock.nowUs()
   const deadlineMs = startUs / 1000 + TOTAL_MS
+  const fields = { SPAN_ID: spanOf(context, name) }
+  const attempts: ReportedAttempt[] = []
   for (let attempt = 1; ; attempt++) {
     const outcome = await tryCall(options, call, name, deadlineMs - clock.nowUs() / 1000)
     signal.throwIfAborted()
@@ -71,18 +74,19 @@ export async function callApi(context: InstallContext, options: ApiOptions, call
         startUs,
         state: 'done',
         attributes: { ...attributes, 'http.response.body.size': outcome.bytes },
+        attempts,
       })
-      note(context, `${name}: ${outcome.bytes} bytes`)
+      note(context, `${name}: ${outcome.bytes} bytes`, 'info', fields)
       return outcome.data
     }
     const nowMs = clock.nowUs() / 1000
     const waitMs = delayAfter(attempt, options.retry, Math.random(), parseRetryAfter(outcome.retryAfter, nowMs))
     if (!outcome.transient || attempt >= options.retry.tries || nowMs + waitMs >= deadlineMs) {
-      reportChild(context, { name, startUs, state: 'failed', attributes, error: outcome.error })
       markAttempt(outcome.error, attempt)
+      reportChild(context, { name, startUs, state: 'failed', attributes, error: outcome.error, attempts })
       throw outcome.error
     }
-    reportAttempt(context, outcome.error, attempt)
+    attempts.push(reportAttempt(context, outcome.error, attempt, fields))
     await clock.sleep(waitMs, signal)
     signal.throwIfAborted()
   }

@@ -79,6 +79,7 @@ export function safeVariable(value: string | null | undefined, what: string): st
   throw new MachineError('CM1607', `${what}: ${JSON.stringify(value)} is not the name of a variable`)
 }
 
-function withoutUser(url: string): string {
+/** A URL without the user and password in it. */
+export function withoutUser(url: string): string {
   return url.replace(/:\/\/[^@/]*@/, '://')
 }

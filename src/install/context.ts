@@ -1,9 +1,10 @@
-import type { MachineError } from '../errors.ts'
+import { type MachineError, messageOf } from '../errors.ts'
 import type { InstallHost } from '../host/install-ports.ts'
 import type { Priority } from '../host/ports.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import type { Attributes, ReportedFailure } from '../report.ts'
+import type { Attributes, Progress, ReportedAttempt, ReportedFailure, ReportedWork } from '../report.ts'
 import type { Step } from '../steps.ts'
+import { spanIdOfInvocation, spanIdOfWork } from '../trace-context.ts'
 
 /** How much longer a start may take after a sign of progress, in milliseconds. */
 export const PROGRESS_MS = 10 * 60_000
@@ -16,7 +17,7 @@ export interface InstallContext {
   readonly step: Step
 }
 
-/** Writes one line to the journal with the fields of the installer's step. */
+/** Writes one line to the journal with the fields of the installer's step; it belongs to the step's span unless `fields` say otherwise. */
 export function note(
   context: InstallContext,
   message: string,
@@ -24,17 +25,35 @@ export function note(
   fields: Readonly<Record<string, string>> = {},
 ): void {
   const { number, event, phase } = context.step
-  context.host.journal.write({
-    message,
-    priority,
-    fields: { COMFY_STEP: String(number), COMFY_EVENT: event, COMFY_PHASE: phase, COMFY_STATE: 'running', ...fields },
-  })
+  const { invocationId } = context.host
+  const step = { COMFY_STEP: String(number), COMFY_EVENT: event, COMFY_PHASE: phase, COMFY_STATE: 'running' }
+  const span = invocationId === '' ? {} : { SPAN_ID: spanIdOfInvocation(invocationId) }
+  const trace = { TRACE_ID: context.plan.traceId, ...span }
+  context.host.journal.write({ message, priority, fields: { ...step, ...trace, ...fields } })
 }
 
-/** Says what goes on now, for people, and moves the deadline of the start. */
-export function progress(context: InstallContext, text: string): void {
+/** The span id of a child of this step, by the keys that lead to it. */
+export function spanOf({ host, plan }: InstallContext, ...keys: readonly string[]): string {
+  return spanIdOfWork(host.invocationId || plan.traceId, keys)
+}
+
+/** Says what goes on now, for people and where known in numbers, and moves the deadline of the start. */
+export function progress(context: InstallContext, text: string, numbers?: Progress): void {
+  if (numbers !== undefined) writeProgress(context, numbers)
   context.host.notify.status(text)
   context.host.notify.extend(PROGRESS_MS)
+}
+
+const silent = new WeakSet<object>()
+
+/** Writes how far the work is. It is for people who look: where it cannot be written the work goes on. */
+export function writeProgress(context: InstallContext, numbers: Progress): void {
+  try {
+    context.host.progress.write(numbers)
+  } catch (error) {
+    if (!silent.has(context)) note(context, `the progress cannot be shown: ${messageOf(error)}`, 'warning')
+    silent.add(context)
+  }
 }
 
 /** Moves the deadline of the start at most once in five seconds; for lines and bytes that come in numbers. */
@@ -66,13 +85,21 @@ export function attemptOf(error: MachineError): number {
   return attempts.get(error) ?? (typeof cause === 'object' && cause !== null ? attempts.get(cause) : undefined) ?? 1
 }
 
-/** Records an attempt that failed and is tried again; `attempt` counts from 1. */
-export function reportAttempt(context: InstallContext, error: MachineError, attempt: number): void {
-  context.host.report.write({ kind: 'failure', ...toReported(error), atUs: context.host.clock.nowUs(), attempt })
+/** Records an attempt that failed and is tried again; `attempt` counts from 1, `fields` go on the journal line. */
+export function reportAttempt(
+  context: InstallContext,
+  error: MachineError,
+  attempt: number,
+  fields: Readonly<Record<string, string>> = {},
+): ReportedAttempt {
+  const failed = { ...toReported(error), atUs: context.host.clock.nowUs(), attempt }
+  context.host.report.write({ kind: 'failure', ...failed })
   note(context, `${error.message}; trying again (try ${attempt} failed)`, 'warning', {
+    ...fields,
     COMFY_ERROR_CODE: error.code,
     COMFY_ERROR_TYPE: error.type,
   })
+  return failed
 }
 
 /** Adds evidence to the attributes of the step. */
@@ -80,21 +107,36 @@ export function reportFacts(context: InstallContext, attributes: Attributes): vo
   context.host.report.write({ kind: 'fact', attributes })
 }
 
-/** One piece of the step's work that has ended. */
+/** One piece of the step's work that has ended; now, unless `endUs` says when. */
 export interface ChildEnd {
   readonly name: string
+  readonly key?: string
   readonly startUs: number
+  readonly endUs?: number
   readonly state: 'done' | 'skipped' | 'failed'
   readonly attributes: Attributes
   readonly error?: MachineError
+  /** Attempts that failed before. */
+  readonly attempts?: readonly ReportedAttempt[]
+  readonly children?: readonly ReportedWork[]
 }
 
 /** Records a child of the step in the report. */
 export function reportChild(context: InstallContext, child: ChildEnd): void {
-  const { name, startUs, state, attributes, error } = child
-  const endUs = state === 'skipped' ? startUs : context.host.clock.nowUs()
-  const failure = error === undefined ? {} : { failure: toReported(error) }
-  context.host.report.write({ kind: 'child', name, startUs, endUs, state, attributes, ...failure })
+  const { error, attempts = [], children = [], ...rest } = child
+  const endUs = child.endUs ?? (child.state === 'skipped' ? child.startUs : context.host.clock.nowUs())
+  const failure = error === undefined ? undefined : toReported(error)
+  const last =
+    error === undefined || failure === undefined ? [] : [{ ...failure, atUs: endUs, attempt: attemptOf(error) }]
+  const all = [...attempts, ...last]
+  context.host.report.write({
+    kind: 'child',
+    ...rest,
+    endUs,
+    ...(failure === undefined ? {} : { failure }),
+    ...(all.length === 0 ? {} : { attempts: all }),
+    ...(children.length === 0 ? {} : { children }),
+  })
 }
 
 /** Runs `work` for every item, at most `limit` at once; results in the order of the items. */

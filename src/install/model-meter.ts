@@ -1,42 +1,76 @@
-import type { InstallHost } from '../host/install-ports.ts'
-import { createHeartbeat } from './context.ts'
+import type { Progress } from '../report.ts'
+import { createHeartbeat, type InstallContext } from './context.ts'
 import { renderProgress } from './model-plan.ts'
+import { openTeller, type Told } from './teller.ts'
 
-const PERIOD_US = 1_000_000
+/** The rate is that of so many microseconds before now. */
+const WINDOW_US = 5_000_000
 
-/** Counts bytes and models, and says once a second how far it is. */
+/** Counts bytes and models, and tells how far it is. */
 export interface Meter {
+  readonly begin: (name: string) => void
+  readonly finish: (name: string) => void
   /** Bytes that arrived, or negative ones that do not count any more. */
   readonly add: (count: number) => void
-  readonly finishOne: () => void
+  /** Bytes that were there before: they count, but nobody waited for them. */
+  readonly resume: (count: number) => void
   readonly stop: () => void
 }
 
-/** A meter over `models` files of `totalBytes` in all; bytes move the deadline of the start, silence does not. */
-export function createMeter(host: InstallHost, models: number, totalBytes: number): Meter {
-  const beat = createHeartbeat(host)
-  let done = 0
-  let bytes = 0
-  let saidUs = host.clock.nowUs()
-  let saidBytes = 0
-  const say = (nowUs: number): void => {
-    const seconds = (nowUs - saidUs) / 1e6
-    const bytesPerSecond = seconds > 0 ? Math.max(0, bytes - saidBytes) / seconds : 0
-    host.notify.status(renderProgress({ done, models, bytes, totalBytes, bytesPerSecond }))
-    saidUs = nowUs
-    saidBytes = bytes
+/** A meter over `total` models of `totalBytes` in all, where that is known; bytes move the deadline of the start, silence does not. */
+export function createMeter(context: InstallContext, total: number, totalBytes: number | undefined): Meter {
+  const { clock } = context.host
+  const beat = createHeartbeat(context.host)
+  const current: string[] = []
+  let [done, bytes, arrived] = [0, 0, 0]
+  let samples = [{ us: clock.nowUs(), arrived: 0 }]
+  const rate = (): number | undefined => {
+    const us = clock.nowUs()
+    const old = samples.findLastIndex((sample) => us - sample.us >= WINDOW_US)
+    samples = [...samples.slice(Math.max(0, old)), { us, arrived }]
+    const [first] = samples
+    return first === undefined || first.us === us ? undefined : ((arrived - first.arrived) / (us - first.us)) * 1e6
   }
+  const teller = openTeller(context, (): Told => {
+    const sizes = { bytes, ...(totalBytes === undefined ? {} : { totalBytes: Math.max(totalBytes, bytes) }) }
+    const progress = { done, total, ...withRate(sizes, rate()), current: [...current] }
+    return { text: renderProgress(progress), progress }
+  })
   return {
+    begin(name) {
+      current.push(name)
+      teller.touch()
+    },
+    finish(name) {
+      done += 1
+      current.splice(current.indexOf(name), 1)
+      teller.touch()
+    },
     add(count) {
       bytes += count
-      if (count > 0) beat()
-      const nowUs = host.clock.nowUs()
-      if (nowUs - saidUs >= PERIOD_US) say(nowUs)
+      if (count > 0) {
+        arrived += count
+        beat()
+      }
+      teller.touch()
     },
-    finishOne() {
-      done += 1
-      say(host.clock.nowUs())
+    resume(count) {
+      bytes += count
+      teller.touch()
     },
-    stop: () => say(host.clock.nowUs()),
+    stop: () => teller.stop(),
+  }
+}
+
+type Sizes = Required<Pick<Progress, 'bytes'>> & Pick<Progress, 'totalBytes'>
+
+function withRate(sizes: Sizes, bytesPerSecond: number | undefined): Omit<Progress, 'done' | 'total' | 'current'> {
+  if (bytesPerSecond === undefined) return sizes
+  const leftBytes = (sizes.totalBytes ?? 0) - sizes.bytes
+  const known = leftBytes > 0 && bytesPerSecond > 0
+  return {
+    ...sizes,
+    bytesPerSecond: Math.round(bytesPerSecond),
+    ...(known ? { remainingMs: Math.round((leftBytes / bytesPerSecond) * 1000) } : {}),
   }
 }

@@ -1,3 +1,5 @@
+import { formatDuration } from '../emit/duration.ts'
+import type { Progress } from '../report.ts'
 import type { WantedModel } from './components.ts'
 
 /** What was found of a model's file when it was last read whole; `sha256` null when nobody asked for it. */
@@ -41,20 +43,29 @@ export function missingBytes(
   return models.reduce((sum, { estimatedBytes, partBytes }) => sum + Math.max(0, estimatedBytes - partBytes), 0)
 }
 
-/** Progress for people: `3/32 models, 41.2/181 GB, 212 MB/s`. */
-export function renderProgress(state: {
-  readonly done: number
-  readonly models: number
-  readonly bytes: number
-  readonly totalBytes: number
-  readonly bytesPerSecond: number
-}): string {
-  const total = Math.max(state.totalBytes, state.bytes)
-  const unit = total >= 1e9 ? { name: 'GB', size: 1e9 } : { name: 'MB', size: 1e6 }
-  const show = (bytes: number): string => {
-    const value = bytes / unit.size
+/** Progress for people: `3/32 models, 41.2/181 GB, 212 MB/s, 11 min left`. */
+export function renderProgress(progress: Progress): string {
+  const { done, total, bytes = 0, totalBytes, bytesPerSecond, remainingMs } = progress
+  const most = totalBytes ?? bytes
+  const unit = most >= 1e9 ? { name: 'GB', size: 1e9 } : { name: 'MB', size: 1e6 }
+  const show = (count: number): string => {
+    const value = count / unit.size
     return value >= 100 ? value.toFixed(0) : value.toFixed(1)
   }
-  const rate = Math.round(state.bytesPerSecond / 1e6)
-  return `${state.done}/${state.models} models, ${show(state.bytes)}/${show(total)} ${unit.name}, ${rate} MB/s`
+  const size = totalBytes === undefined ? show(bytes) : `${show(bytes)}/${show(totalBytes)}`
+  const rate = bytesPerSecond === undefined ? [] : [renderRate(bytesPerSecond)]
+  const left = remainingMs === undefined ? [] : [`${renderRemaining(remainingMs)} left`]
+  return [`${done}/${total} models`, `${size} ${unit.name}`, ...rate, ...left].join(', ')
+}
+
+function renderRate(bytesPerSecond: number): string {
+  if (bytesPerSecond < 95_000) return `${Math.round(bytesPerSecond / 1e3)} kB/s`
+  return `${(bytesPerSecond / 1e6).toFixed(bytesPerSecond < 9.95e6 ? 1 : 0)} MB/s`
+}
+
+/** Whole seconds below ten minutes, whole minutes above: an estimate is not worth more. */
+function renderRemaining(ms: number): string {
+  const unitUs = ms < 600_000 ? 1e6 : 60e6
+  const us = Math.max(1, Math.round((ms * 1000) / unitUs)) * unitUs
+  return formatDuration(us).replace(/ 0 (s|min)$|\.0(?= s$)/, '')
 }

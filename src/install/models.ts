@@ -1,20 +1,12 @@
 import { basename, join } from 'node:path'
 import { MachineError, toMachineError } from '../errors.ts'
 import type { Downloader, Trees } from '../host/install-ports.ts'
-import { COMPONENTS_FILE, type Components, type WantedModel } from './components.ts'
-import {
-  type InstallContext,
-  mapLimited,
-  markAttempt,
-  note,
-  parseRecord,
-  reportAttempt,
-  reportChild,
-  reportFacts,
-} from './context.ts'
+import { COMPONENTS_FILE, type Components } from './components.ts'
+import { type InstallContext, mapLimited, markAttempt, note, parseRecord, reportAttempt } from './context.ts'
 import { type OpenIndex, openIndex } from './model-index.ts'
-import { createMeter } from './model-meter.ts'
-import { type ModelAction, missingBytes, planModel, type VerifiedFile } from './model-plan.ts'
+import { createMeter, type Meter } from './model-meter.ts'
+import { missingBytes } from './model-plan.ts'
+import { endChild, finish, type ModelWork, modelFields, planWork } from './model-work.ts'
 
 const AT_ONCE = 4
 /** Space that is left free on the models' volume. */
@@ -24,17 +16,6 @@ const RESERVE_BYTES = 64 * 1024 * 1024
 export interface ModelTools {
   readonly downloader: Downloader
   readonly trees: Trees
-}
-
-interface ModelWork {
-  readonly model: WantedModel
-  readonly destination: string
-  readonly action: ModelAction
-  startUs: number
-  state: 'done' | 'skipped' | 'failed'
-  bytes: number
-  resumed: number
-  error: MachineError | undefined
 }
 
 /** Step 18: every wanted model whole and verified under its name. One that fails does not stop the others. */
@@ -52,47 +33,18 @@ export async function installModels(context: InstallContext, open: () => Promise
     if (named.length > 0) await findNamed(plan.paths.models, named, tools.trees)
     const placed = changed.filter(({ model }) => model.path !== null)
     await checkSpace(context, placed)
-    const meter = createMeter(host, placed.length, sizeOf(placed))
+    const meter = createMeter(context, placed.length, sizeOf(placed))
     try {
       await mapLimited(placed, AT_ONCE, async (work) => {
-        await attempt(context, work, () => bring(context, tools.downloader, index, work, meter.add))
-        meter.finishOne()
+        meter.begin(work.model.name)
+        await attempt(context, work, () => bring(context, tools.downloader, index, work, meter))
+        meter.finish(work.model.name)
       })
     } finally {
       meter.stop()
     }
   }
   finish(context, works)
-}
-
-async function planWork(
-  context: InstallContext,
-  known: ReadonlyMap<string, VerifiedFile>,
-  model: WantedModel,
-): Promise<ModelWork> {
-  const { plan, host } = context
-  const startUs = host.clock.nowUs()
-  const base = { model, startUs, bytes: 0, resumed: 0, error: undefined }
-  if (model.path === null) {
-    const error =
-      model.url === null ? undefined : new MachineError('CM1807', `model ${model.name} has a URL and no saveTo`)
-    return { ...base, destination: '', action: 'verify', state: 'done', error }
-  }
-  const destination = join(plan.paths.models, model.path)
-  const file = await host.files.stat(destination)
-  const action = planModel(model, file, known.get(model.path))
-  const missing =
-    action === 'download' && model.url === null
-      ? new MachineError('CM1807', `model ${model.path} has no URL and is not there`)
-      : undefined
-  return {
-    ...base,
-    destination,
-    action,
-    state: action === 'keep' ? 'skipped' : 'done',
-    bytes: file?.bytes ?? 0,
-    error: missing,
-  }
 }
 
 /** Models that are only named must be somewhere in the models folder. */
@@ -128,24 +80,25 @@ async function bring(
   downloader: Downloader,
   index: OpenIndex,
   work: ModelWork,
-  onBytes: (count: number) => void,
+  meter: Meter,
 ): Promise<void> {
   const { clock, files } = context.host
   const { model, destination } = work
+  const fields = modelFields(context, model)
   work.startUs = clock.nowUs()
   if (work.action === 'verify') {
-    const sha256 = model.sha256 === null ? null : await downloader.hash(destination, onBytes)
+    const sha256 = model.sha256 === null ? null : await downloader.hash(destination, meter.add)
+    work.sha256 = sha256
     if (sha256 === model.sha256) {
       await index.record(model.path ?? '', destination, sha256)
       return
     }
     if (model.url === null)
       throw new MachineError('CM1804', `${destination}: sha256 is ${sha256}, expected ${model.sha256}`)
-    note(context, `${destination} does not have the expected sha256 and is downloaded anew`, 'warning')
-    onBytes(-((await files.stat(destination))?.bytes ?? 0))
+    note(context, `${destination} does not have the expected sha256 and is downloaded anew`, 'warning', fields)
+    meter.add(-((await files.stat(destination))?.bytes ?? 0))
   }
   if (model.url === null) throw new MachineError('CM1807', `model ${model.name} has no URL`)
-  let tries = 1
   const pending = downloader.download({
     url: model.url,
     destination,
@@ -153,19 +106,21 @@ async function bring(
     sha256: model.sha256,
     token: model.authEnvVar === null ? null : (context.host.secrets.read(model.authEnvVar) ?? null),
     allowInsecure: context.plan.components.allowInsecureSources,
-    onBytes,
+    onBytes: meter.add,
+    onResume: meter.resume,
     onRetry: (error, attempted) => {
-      tries = attempted + 1
-      reportAttempt(context, toMachineError(error), attempted)
+      work.tries = attempted + 1
+      work.attempts.push(reportAttempt(context, toMachineError(error), attempted, fields))
     },
   })
   const result = await pending.catch((error: unknown) => {
     const failure = naming(model.name, toMachineError(error, 'CM1801'))
-    markAttempt(failure, tries)
+    markAttempt(failure, work.tries)
     throw failure
   })
   work.bytes = result.bytes
   work.resumed = result.resumed
+  work.sha256 = result.sha256
   await index.record(model.path ?? '', destination, result.sha256)
 }
 
@@ -179,66 +134,15 @@ function naming(model: string, failure: MachineError): MachineError {
 async function attempt(context: InstallContext, work: ModelWork, run: () => Promise<void>): Promise<void> {
   try {
     await run()
-    if (work.state !== 'skipped') endChild(context, work)
   } catch (error) {
     context.host.signal.throwIfAborted()
     work.error = toMachineError(error, 'CM1801')
   }
+  endChild(context, work)
 }
 
-function sizeOf(works: readonly ModelWork[]): number {
-  return works.reduce((sum, { model, bytes }) => sum + Math.max(model.estimatedBytes, bytes), 0)
-}
-
-function endChild(context: InstallContext, work: ModelWork): void {
-  const { model, error, startUs, bytes, resumed } = work
-  const state = error === undefined ? work.state : 'failed'
-  const seconds = Math.round((context.host.clock.nowUs() - startUs) / 1000) / 1000
-  reportChild(context, {
-    name: `model ${model.name}`,
-    startUs,
-    state,
-    attributes: {
-      'model.name': model.name,
-      'model.path': model.path ?? '',
-      'model.bytes': bytes,
-      'model.sha256': model.sha256 ?? '',
-      'model.seconds': seconds,
-      'model.resumed': resumed,
-      'model.action': work.action,
-    },
-    ...(error === undefined ? {} : { error }),
-  })
-  if (state === 'skipped') return
-  const fields = { COMFY_MODEL: model.name, COMFY_STATE: state }
-  if (error !== undefined) {
-    note(context, error.message, 'err', { ...fields, COMFY_ERROR_CODE: error.code, COMFY_ERROR_TYPE: error.type })
-    return
-  }
-  const what = work.action === 'verify' ? 'is there and verified' : `is downloaded, ${bytes} bytes in ${seconds} s`
-  note(context, `model ${model.name} ${what}`, 'info', fields)
-}
-
-function finish(context: InstallContext, works: readonly ModelWork[]): void {
-  const failed = works.filter(({ error }) => error !== undefined)
-  const kept = works.filter(({ state, error }) => state === 'skipped' && error === undefined)
-  for (const work of [...kept, ...failed]) endChild(context, work)
-  const brought = works.filter(
-    ({ state, error, action }) => state === 'done' && error === undefined && action === 'download',
-  )
-  reportFacts(context, {
-    'models.wanted': works.length,
-    'models.downloaded': brought.length,
-    'models.downloaded_bytes': brought.reduce((sum, { bytes, resumed }) => sum + bytes - resumed, 0),
-    'models.unchanged': works.length - brought.length - failed.length,
-    'models.failed': failed.length,
-  })
-  const summary = `${brought.length} models downloaded, ${works.length - brought.length - failed.length} unchanged, ${failed.length} failed`
-  note(context, summary)
-  context.host.notify.status(summary)
-  const errors = failed.flatMap(({ error }) => error ?? [])
-  const [first] = errors
-  if (first === undefined) return
-  const text = errors.map(({ message }) => message).join('; ')
-  throw new MachineError(first.code, text, { cause: first, type: first.type, hint: first.hint })
+/** Bytes in all; undefined when the size of one is not known. */
+function sizeOf(works: readonly ModelWork[]): number | undefined {
+  const sizes = works.map(({ model, bytes }) => Math.max(model.estimatedBytes, bytes))
+  return sizes.includes(0) ? undefined : sizes.reduce((sum, size) => sum + size, 0)
 }

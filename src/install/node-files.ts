@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Git } from '../host/install-ports.ts'
+import type { FetchedRevision, Git } from '../host/install-ports.ts'
 import type { WantedNode } from './components.ts'
 import { type InstallContext, parseRecord } from './context.ts'
 import { NODE_RECORD, type NodeAction, type NodeRecord, sourceKey } from './node-plan.ts'
@@ -30,6 +30,12 @@ export function writeNodeRecord(context: InstallContext, directory: string, reco
   return context.host.files.writeText(join(directory, NODE_RECORD), `${JSON.stringify(record)}\n`, { mode: 0o600 })
 }
 
+/** A node whose files are in place, and whether its mirror had them already. */
+export interface PlacedNode {
+  readonly record: NodeRecord
+  readonly mirror: FetchedRevision['mirror']
+}
+
 /** Brings the files of a node in place and returns its record; a killed run leaves either the old or no directory, or an open record. */
 export async function placeNode(
   context: InstallContext,
@@ -37,16 +43,16 @@ export async function placeNode(
   places: NodePlaces,
   node: WantedNode,
   action: NodeAction,
-): Promise<NodeRecord> {
+): Promise<PlacedNode> {
   const { files } = context.host
   const directory = join(places.nodes, node.name)
-  const commit = await git.fetch(node.url, { commit: node.commit, ref: node.branch })
+  const { commit, mirror } = await git.fetch(node.url, { commit: node.commit, ref: node.branch })
   const record: NodeRecord = { schema: 1, name: node.name, url: node.url, source: sourceKey(node), commit, content: '' }
   if (action === 'update') {
     await writeNodeRecord(context, directory, { ...record, source: '' })
     await git.checkout(node.url, commit, directory, { recursive: node.recursive })
     await writeNodeRecord(context, directory, record)
-    return record
+    return { record, mirror }
   }
   const staged = join(places.staging, node.name)
   await files.remove(staged)
@@ -56,7 +62,7 @@ export async function placeNode(
   await writeNodeRecord(context, staged, record)
   await moveAside(context, places, node.name)
   await files.rename(staged, directory)
-  return record
+  return { record, mirror }
 }
 
 /** Moves a node's directory out of ComfyUI's sight; an older one of the same name makes room. */

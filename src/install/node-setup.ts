@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import type { Python } from '../host/install-ports.ts'
 import type { WantedNode } from './components.ts'
-import { createHeartbeat, type InstallContext, note } from './context.ts'
+import { createHeartbeat, type InstallContext, note, spanOf } from './context.ts'
 import { renderEnvFile } from './node-env.ts'
 
 const SCRIPT_LIMIT_MS = 60 * 60_000
@@ -12,28 +12,39 @@ export interface SetupTools {
   readonly python: Python
   readonly environment: string
   readonly comfyui: string
+  /** Called before each script. */
+  readonly onScript: (node: WantedNode, what: string) => void
 }
 
-/** `.env`, `install.py` and the custom script of one node. Throws CM1704 when a script fails. */
+/** The fields of a journal line about one node. */
+export function nodeFields(context: InstallContext, node: WantedNode): Readonly<Record<string, string>> {
+  return { COMFY_NODE: node.name, SPAN_ID: spanOf(context, `node ${node.name}`) }
+}
+
+/** `.env`, `install.py` and the custom script of one node; returns what was run. Throws CM1704 when a script fails. */
 export async function setUpNode(
   context: InstallContext,
   tools: SetupTools,
   node: WantedNode,
   directory: string,
   values: Readonly<Record<string, string>>,
-): Promise<void> {
+): Promise<readonly string[]> {
   const { files } = context.host
   if (Object.keys(values).length > 0) {
     await files.writeText(join(directory, '.env'), renderEnvFile(values), { mode: 0o600 })
   }
-  const run = (what: string, argv: readonly [string, ...string[]]): Promise<void> =>
-    runScript(context, tools, node, directory, values, what, argv)
+  const ran: string[] = []
+  const run = async (what: string, argv: readonly [string, ...string[]]): Promise<void> => {
+    await runScript(context, tools, node, directory, values, what, argv)
+    ran.push(what)
+  }
   if ((await files.stat(join(directory, 'install.py')))?.kind === 'file') {
     await run('install.py', [join(tools.environment, 'bin', 'python'), 'install.py'])
   }
   if (node.customScript !== null) {
     await run('custom_script', ['/bin/bash', '-euo', 'pipefail', '-c', node.customScript])
   }
+  return ran
 }
 
 async function runScript(
@@ -45,10 +56,11 @@ async function runScript(
   what: string,
   argv: readonly [string, ...string[]],
 ): Promise<void> {
-  const { exec, signal, notify } = context.host
+  const { exec, signal } = context.host
   const beat = createHeartbeat(context.host)
   const last: string[] = []
-  notify.status(`${node.name}: ${what}`)
+  const fields = nodeFields(context, node)
+  tools.onScript(node, what)
   const result = await exec.run(argv, {
     cwd: directory,
     env: {
@@ -64,7 +76,7 @@ async function runScript(
       last.push(line.trim())
       if (last.length > 3) last.shift()
       beat()
-      note(context, `${node.name}: ${line}`, 'info', { COMFY_NODE: node.name })
+      note(context, `${node.name}: ${line}`, 'info', fields)
     },
   })
   signal.throwIfAborted()

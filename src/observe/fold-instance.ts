@@ -26,17 +26,25 @@ export function endInstance(
   const number = shown.step.number
   const { state, startUs, endUs: atUs } = end
   const after = withInstance(machine, number, unitName, { state, startUs, endUs: atUs })
-  const { instances } = stepState(after, number)
-  if (instances.some((each) => each.state !== 'done' && each.state !== 'skipped'))
-    return { machine: after, happenings: [] }
+  const step = stepState(after, number)
+  const { instances } = step
+  const before = stepState(machine, number).instances.find((each) => each.unit === unitName)
+  const isFirst = before !== undefined && !isOver(before) && machine.state.readyUs === undefined
+  const told = instances
+    .filter((each) => isFirst && each.unit === unitName)
+    .map((instance) => ({ kind: 'instance-ended', step, instance }) as const)
+  if (!instances.every(isOver)) return { machine: after, happenings: told }
   const whole = {
     startUs: Math.min(...instances.map((each) => each.startUs ?? startUs)),
     endUs: Math.max(...instances.map((each) => each.endUs ?? atUs)),
     state: instances.every((each) => each.state === 'skipped') ? ('skipped' as const) : ('done' as const),
     ...(end.attributes === undefined ? {} : { attributes: end.attributes }),
   }
-  return endStep(after, number, unit === undefined ? whole : { ...whole, unit })
+  const folded = endStep(after, number, unit === undefined ? whole : { ...whole, unit })
+  return { machine: folded.machine, happenings: [...told, ...folded.happenings] }
 }
+
+const isOver = ({ state }: InstanceState): boolean => state === 'done' || state === 'skipped'
 
 /** The machine with one instance of a per-GPU step changed. */
 export function withInstance(
@@ -53,6 +61,7 @@ export function withInstance(
 
 /** The machine with the outcome of one wanted unit changed. */
 export function withOutcome(machine: Machine, unit: string, outcome: UnitOutcome): Machine {
+  if (machine.outcomes.get(unit) === outcome) return machine
   return { ...machine, outcomes: new Map(machine.outcomes).set(unit, outcome) }
 }
 

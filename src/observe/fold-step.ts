@@ -3,7 +3,7 @@ import type { UnitSnapshot } from '../host/ports.ts'
 import type { Attributes, ReportChild, ReportedFailure } from '../report.ts'
 import { stepOf } from '../steps.ts'
 import { type Happening, isDone, type Machine, stepState, withStep } from './machine.ts'
-import type { FailingState, MachinePhase, StepState } from './state.ts'
+import type { FailingState, MachinePhase, StepState, UnitEnd } from './state.ts'
 
 // A unit that dies for months must not fill the state.
 const KEPT_ATTEMPTS = 200
@@ -31,6 +31,8 @@ export interface AttemptFailure {
   readonly startUs: number
   readonly atUs: number
   readonly failure: ReportedFailure
+  /** How systemd saw the unit end, where a unit failed. */
+  readonly end?: UnitEnd
 }
 
 /** Marks a step as running since `atUs`. */
@@ -58,6 +60,7 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
   const before = attempts.findLast((other) => other.step === number && other.unit === attempt.unit)
   const failing: FailingState = {
     ...attempt.failure,
+    ...attempt.end,
     step: number,
     stepName: stepOf(number).title,
     unit: attempt.unit,
@@ -77,12 +80,29 @@ export function failAttempt(machine: Machine, number: number, attempt: AttemptFa
   }
 }
 
+/** Marks the last failed attempt of a unit as the one after which systemd gave it up. */
+export function giveUp(machine: Machine, unit: string): Machine {
+  const { state } = machine
+  const last = state.attempts.findLast((each) => each.unit === unit)
+  const mark = (each: FailingState): FailingState => {
+    if (last === undefined || !isSameAttempt(each, last)) return each
+    const { willRestart: _, ...rest } = each
+    return { ...rest, givenUp: true }
+  }
+  return { ...machine, state: { ...state, failing: state.failing.map(mark), attempts: state.attempts.map(mark) } }
+}
+
+/** Tells whether two entries are of one failed attempt. */
+export function isSameAttempt(one: FailingState, other: FailingState): boolean {
+  return one.step === other.step && one.unit === other.unit && one.attempt === other.attempt
+}
+
 /** Ends a step as failed; its last failed attempt has been recorded before. */
 export function failStep(machine: Machine, number: number, startUs: number, atUs: number, unit?: UnitSnapshot): Folded {
   const before = stepState(machine, number)
   if (before.state === 'failed') return { machine, happenings: [] }
   const name = unit === undefined ? {} : unitOf(unit)
-  const after = withStep(machine, number, { state: 'failed', startUs, endUs: atUs, ...name })
+  const after = withStep(machine, number, { state: 'failed', startUs: Math.min(startUs, atUs), endUs: atUs, ...name })
   return { machine: after, happenings: [ended(after, number, unit, [])] }
 }
 

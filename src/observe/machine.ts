@@ -5,8 +5,11 @@ import { STEPS } from '../steps.ts'
 import type { FailingState, InstanceState, MachinePhase, MachineState, StepState } from './state.ts'
 import { gpuOfUnit } from './unit-steps.ts'
 
-/** How far a wanted unit has come in this startup. `blocked`: its start job ended without a start. */
-export type UnitOutcome = 'pending' | 'active' | 'skipped' | 'failed' | 'blocked'
+/**
+ * How far a wanted unit has come in this startup. `blocked`: its start job ended without a start. `finished`: it ran, ended
+ * well and did not stay, as a oneshot without RemainAfterExit= does.
+ */
+export type UnitOutcome = 'pending' | 'active' | 'finished' | 'skipped' | 'failed' | 'blocked'
 
 /** The machine as the controller follows it: what others may read, and what the fold must remember. */
 export interface Machine {
@@ -14,8 +17,8 @@ export interface Machine {
   /** Outcome of every wanted unit. */
   readonly outcomes: ReadonlyMap<string, UnitOutcome>
   readonly snapshots: ReadonlyMap<string, UnitSnapshot>
-  /** Units whose end at this time (microseconds) is already recorded as a failed attempt. */
-  readonly recordedExits: ReadonlyMap<string, number>
+  /** The invocation of each unit that is recorded as a failed attempt: an invocation fails once. */
+  readonly recordedFailures: ReadonlyMap<string, string>
 }
 
 /** What the fold found out, in the order in which it happened. */
@@ -33,7 +36,8 @@ export type Happening =
       readonly startUs: number
       readonly afterReady: boolean
     }
-  | { readonly kind: 'recovered'; readonly unit: string }
+  | { readonly kind: 'instance-ended'; readonly step: StepState; readonly instance: InstanceState }
+  | { readonly kind: 'recovered'; readonly failing: FailingState; readonly atUs: number }
   | { readonly kind: 'phase-changed'; readonly phase: MachinePhase }
 
 /** Facts that are known before any step. */
@@ -44,6 +48,7 @@ export interface Identity {
   readonly bootId: string
   readonly agentPid: number
   readonly startedUs: number
+  readonly startedMonoUs: number
 }
 
 /** The machine at the first moment of a startup. */
@@ -70,7 +75,7 @@ export function newMachine(identity: Identity): Machine {
     warnings: [],
     evidence: {},
   }
-  return { state, outcomes: new Map(), snapshots: new Map(), recordedExits: new Map() }
+  return { state, outcomes: new Map(), snapshots: new Map(), recordedFailures: new Map() }
 }
 
 /** The machine with its plan known: GPUs, workers, the wanted units and one pending instance per GPU and step. */

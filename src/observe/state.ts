@@ -1,4 +1,4 @@
-import type { Attributes, ReportedFailure } from '../report.ts'
+import type { Attributes, Progress, ReportedFailure } from '../report.ts'
 import type { Phase } from '../steps.ts'
 
 /** State of one step. `skipped` means a Condition said no, which systemd reports as done. */
@@ -22,6 +22,8 @@ export interface StepState {
   readonly invocationId?: string
   /** What is going on now, from the unit's STATUS= text. */
   readonly detail?: string
+  /** How far it has come, while it runs and its unit tells. */
+  readonly progress?: Progress
   /** Failed attempts so far. */
   readonly attempts: number
   readonly attributes: Attributes
@@ -50,16 +52,34 @@ export interface UnitState {
   readonly invocationId: string
 }
 
+/** How systemd saw a unit end; absent where a failure is none of a unit. */
+export interface UnitEnd {
+  /** Result of the unit, systemd.exec(5) "$SERVICE_RESULT". */
+  readonly result?: string
+  /** Exit status of the main process, when it exited by itself. */
+  readonly exitStatus?: number
+  /** The signal that killed the main process, e.g. `SIGKILL`. */
+  readonly exitSignal?: string
+  /** The start that failed. */
+  readonly invocationId?: string
+  /** systemd starts the unit again by itself. */
+  readonly willRestart?: true
+  /** systemd was to start the unit again and does not, because that happened too often (StartLimitBurst=). */
+  readonly givenUp?: true
+}
+
 /** Why the machine is not ready: one entry per failing step and unit. */
-export interface FailingState extends ReportedFailure {
+export interface FailingState extends ReportedFailure, UnitEnd {
   readonly step: number
   readonly stepName: string
   readonly unit: string
   readonly gpu?: string
-  /** The unit's own words for what it was doing, if any. */
+  /** A command that looks closer. */
   readonly run: string
   readonly atUs: number
   readonly attempt: number
+  /** The last lines of the unit's journal before it failed, oldest first. */
+  readonly lines?: readonly string[]
 }
 
 /** A GPU of the plan. */
@@ -97,6 +117,8 @@ export interface MachineState {
   readonly workersConfig: string
   readonly healthPort: number
   readonly startedUs: number
+  /** `startedUs` of CLOCK_MONOTONIC; with the boot id the same moment for every process. */
+  readonly startedMonoUs: number
   readonly updatedUs: number
   /** How often the controller died during this startup, or after it, and was started again. */
   readonly restarts: number

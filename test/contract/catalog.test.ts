@@ -29,6 +29,12 @@ const lines = [
   journalLine(planned(), stepEnded({ state: 'done' })),
   journalLine(planned(), stepEnded({ state: 'skipped', unit: 'comfy-install-models.service' })),
   journalLine(planned(), { kind: 'attempt-failed', failing: failingAt(), startUs: 0, afterReady: false }),
+  journalLine(planned(), {
+    kind: 'instance-ended',
+    step: stepEnded().step,
+    instance: { gpu: 'gpu0', unit: 'comfyui@gpu0.service', state: 'done' },
+  }),
+  journalLine(inPhase('ready'), { kind: 'recovered', failing: failingAt(), atUs: 1 }),
   ...(['ready', 'failed', 'degraded', 'stopped'] as const).map((phase) =>
     journalLine(inPhase(phase), { kind: 'phase-changed', phase }),
   ),

@@ -167,7 +167,12 @@ describe('a machine with two mock GPUs', () => {
   test('writes one journal line per step, with its fields', async () => {
     const trace = await invocationOf(host)
     const lines = await readJournal(host, '-u', 'comfy-machine.service', 'SYSLOG_IDENTIFIER=comfy-machine')
-    const ended = lines.filter((line) => line['COMFY_STATE'] === 'done' && line['COMFY_STEP'] !== undefined)
+    const all = lines.filter((line) => line['COMFY_STATE'] === 'done' && line['COMFY_STEP'] !== undefined)
+    const ended = all.filter((line) => line['COMFY_GPU'] === undefined)
+    const perGpu = all.flatMap((line) =>
+      line['COMFY_GPU'] === undefined ? [] : `${line['COMFY_STEP']} ${line['COMFY_GPU']}`,
+    )
+    expect(perGpu.sort()).toEqual([13, 19, 20].flatMap((step) => [`${step} gpu0`, `${step} gpu1`]))
     expect(ended.map((line) => Number(line['COMFY_STEP'])).sort((a, b) => a - b)).toEqual(
       STEPS.map(({ number }) => number),
     )

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { STEPS } from '../../src/steps.ts'
+import { spanIdOfWork } from '../../src/trace-context.ts'
 import { clearFaults, setFaults } from '../fixtures/scenario.ts'
 import { type ReceivedSpan, readSpans } from '../fixtures/spans.ts'
 import type { Host } from './host.ts'
 import {
   bootMachine,
   invocationOf,
+  type JournalLine,
   readJournal,
   readStatus,
   show,
@@ -183,8 +185,62 @@ describe('the trace of a start', () => {
         .sort()
     expect(names(16)).toEqual(['GET /custom-nodes/defaults', 'POST /workflows/dependencies'])
     const nodes = ['node-alpha', 'node-beta', 'node-fixture', 'node-gamma', 'node-recursive']
-    expect(names(17)).toEqual(nodes.map((name) => `node ${name}`))
+    expect(names(17)).toEqual([...nodes.map((name) => `node ${name}`), 'resolve requirements'])
     expect(names(18)).toEqual(['model ae.safetensors', 'model demo.safetensors'])
+  })
+
+  test('has the pieces of every node and of ComfyUI, and what is known of every model', async () => {
+    const below = (parent: ReceivedSpan | undefined) =>
+      spans.filter(({ parentSpanId }) => parentSpanId === parent?.spanId).sort((a, b) => a.startUs - b.startUs)
+    expect(childrenOf(14).map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['fetch', 'checkout', 'venv', 'packages']) as string[],
+    )
+    const invocation = await invocationOf(host, UNIT_OF_STEP[17])
+    for (const node of childrenOf(17).filter(({ name }) => name.startsWith('node '))) {
+      const [clone, install, ...others] = below(node)
+      expect([clone?.name, install?.name, others]).toEqual(['clone', 'install', []])
+      expect(node.spanId).toBe(spanIdOfWork(invocation, [node.name]))
+      expect(clone?.spanId).toBe(spanIdOfWork(invocation, [node.name, 'clone']))
+      expect([node.startUs, node.endUs]).toEqual([clone?.startUs, install?.endUs])
+      expect(clone?.attributes).toMatchObject({
+        'git.url': `http://127.0.0.1:7001/${node.name.slice('node '.length)}.git`,
+        'git.commit': expect.stringMatching(/^[0-9a-f]{40}$/) as string,
+        'git.mirror': 'fetched',
+      })
+    }
+    expect(childrenOf(17).find(({ name }) => name === 'resolve requirements')?.attributes).toMatchObject({
+      'resolve.nodes': expect.any(Number) as number,
+      'resolve.outcome': 'together',
+    })
+    const demo = childrenOf(18).find(({ name }) => name === 'model demo.safetensors')
+    expect(demo?.attributes).toMatchObject({
+      'model.bytes': 1_048_576,
+      'model.source': '127.0.0.1:7003',
+      'model.resumed_bytes': 0,
+      'model.mib_per_s': expect.any(Number) as number,
+      'model.sha256': expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+      'model.verified': true,
+      'model.attempts': 1,
+    })
+  })
+
+  test('is joined to the journal lines about a node and a model, both ways', async () => {
+    const byId = new Map(spans.map((span) => [span.spanId, span.name]))
+    const nameOf = (line: JournalLine): string | undefined => byId.get(line['SPAN_ID'] ?? '')
+    const installers = [14, 16, 17, 18].map((number) => UNIT_OF_STEP[number] ?? '')
+    const lines = await readJournal(host, `TRACE_ID=${trace}`, ...installers.map((unit) => `_SYSTEMD_UNIT=${unit}`))
+    const nodes = lines.filter(({ COMFY_NODE }) => COMFY_NODE !== undefined)
+    expect(nodes.map(nameOf)).toEqual(nodes.map(({ COMFY_NODE }) => `node ${COMFY_NODE}`))
+    expect(new Set(nodes.map(nameOf)).size).toBe(5)
+    const models = lines.filter(({ COMFY_MODEL }) => COMFY_MODEL !== undefined)
+    expect(models.map(nameOf)).toEqual(models.map(({ COMFY_MODEL }) => `model ${COMFY_MODEL}`))
+    for (const number of [14, 16, 17, 18]) {
+      const own = lines.filter((line) => line['_SYSTEMD_UNIT'] === UNIT_OF_STEP[number])
+      const event = STEPS[number - 1]?.event
+      expect(own.length, event).toBeGreaterThan(0)
+      expect(own.map(nameOf), event).toContain(event)
+      expect(own.filter((line) => nameOf(line) === undefined)).toEqual([])
+    }
   })
 
   test('of a second start is a second one', async () => {

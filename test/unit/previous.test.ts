@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { startupSpan } from '../../src/emit/spans.ts'
+import { startupSpan } from '../../src/emit/root-spans.ts'
 import { readStartupRecord, type StartupRecord, writeStartupRecord } from '../../src/emit/startup-record.ts'
 import type { SpanRecord } from '../../src/host/ports.ts'
 import { followPrevious, keepStartup } from '../../src/previous.ts'

@@ -7,7 +7,7 @@ import { type Identity, type Machine, stepState } from '../../src/observe/machin
 import type { MachineState } from '../../src/observe/state.ts'
 import { readUnfinished, retell } from '../../src/resume.ts'
 import { memoryRecorder } from './emit/memory-recorder.ts'
-import { active, at, failed, foldAll, planned, planOf, TRACE_ID } from './observe/build-machine.ts'
+import { active, at, failed, foldAll, monoAt, planned, planOf, TRACE_ID } from './observe/build-machine.ts'
 
 const RUN = '/run/comfy-machine'
 const identity: Identity = {
@@ -17,6 +17,7 @@ const identity: Identity = {
   bootId: 'b1',
   agentPid: 77,
   startedUs: at(100),
+  startedMonoUs: monoAt(100),
 }
 
 /** A start of which steps 1 to 11 are done. */

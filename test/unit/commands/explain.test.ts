@@ -47,5 +47,33 @@ describe('explain', () => {
     expect(out).toContain('here    ae.safetensors: sha256 is 3f01, expected 9a02')
     expect((await run({ last: true }, seen(buildReady()))).out).toContain('nothing fails')
     await expect(run({ last: true })).rejects.toMatchObject({ code: 'CM0003' })
+    await expect(run({ last: true, code: 'CM1804' })).rejects.toMatchObject({ code: 'CM0002' })
+  })
+
+  it('separates what fails at several places', async () => {
+    const [failing] = buildFailed().failing
+    if (failing === undefined) throw new Error('nothing fails')
+    const { out } = await run({ last: true }, seen(buildFailed({ failing: [failing, failing] }), false))
+    expect(out.match(/^CM1804 /gm)).toHaveLength(2)
+    expect(out).toContain('\n\nCM1804 ')
+  })
+
+  it('prints JSON', async () => {
+    expect(JSON.parse((await run({ code: '1804', json: true })).out)).toMatchObject({
+      code: 'CM1804',
+      name: 'model_checksum_mismatch',
+      step: 18,
+      step_name: 'Models Installation',
+      transient: false,
+    })
+    expect(JSON.parse((await run({ json: true })).out).codes).toHaveLength(Object.keys(ERRORS).length)
+    expect(JSON.parse((await run({ last: true, json: true }, seen(buildFailed(), false))).out)).toMatchObject({
+      failing: [{ code: 'CM1804', unit: 'comfy-install-models.service', attempt: 1, lines: [] }],
+    })
+    expect(JSON.parse((await run({ last: true, json: true }, seen(buildReady()))).out)).toEqual({
+      reason: 'every wanted unit is active',
+      failing: [],
+    })
+    expect(await run({ code: 'CM1840', json: true })).toMatchObject({ code: 64, out: '' })
   })
 })

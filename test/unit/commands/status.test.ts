@@ -2,7 +2,15 @@ import { describe, expect, it } from 'vitest'
 import { exitCode, type StatusOptions, showStatus } from '../../../src/commands/status.ts'
 import type { Sighting } from '../../../src/health/record.ts'
 import { STEPS } from '../../../src/steps.ts'
-import { BEGUN_US, buildFailed, buildReady, buildState, buildStep, seen } from '../health/build-state.ts'
+import {
+  BEGUN_US,
+  buildDownloading,
+  buildFailed,
+  buildReady,
+  buildState,
+  buildStep,
+  seen,
+} from '../health/build-state.ts'
 import { keepingTerminal, movingClock, recordOf } from './ports.ts'
 
 const NOTHING: Sighting = { alive: false }
@@ -39,6 +47,24 @@ describe('status', () => {
     expect((await run({}, [seen(evil)])).out).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
     const colourful = await run({}, [seen(buildState())], keepingTerminal({ isTTY: true, colour: true }))
     expect(colourful.out).toContain('\u001b[36mrunning \u001b[0m')
+  })
+
+  it('has a bar, bytes, rate and the time left below a running step that tells them', async () => {
+    const { out } = await run({}, [seen(buildDownloading())])
+    const lines = out.split('\n')
+    const row = lines.findIndex((line) => line.startsWith('18  Models Installation'))
+    expect(lines[row]).toMatch(/ running +2\.0 s {2}comfy-install-models\.service$/)
+    expect(lines[row + 1]).toBe('    [####----------------] 22%  3/32 models, 41.2/181 GB, 212 MB/s, 11 min left')
+  })
+
+  it.each([60, 80, 200])('fits the bar to a terminal of %i columns', async (columns) => {
+    const terminal = keepingTerminal({ isTTY: true, columns, colour: true })
+    const { out } = await run({}, [seen(buildDownloading())], terminal)
+    const line = out.split('\n').find((each) => each.includes('█')) ?? ''
+    const plain = line.replace(/\u001b\[\d*m/g, '')
+    expect(plain.length).toBeLessThanOrEqual(columns)
+    expect(plain).toMatch(/^ {4}█+░+ 22% {2}3\/32 models/)
+    if (columns >= 80) expect(plain).toContain('212 MB/s, 11 min left')
   })
 
   it('prints the document of GET /status as JSON', async () => {
@@ -121,6 +147,24 @@ describe('status --watch', () => {
     expect(lines.filter((line) => line.includes('Custom Nodes'))).toHaveLength(3)
     expect(lines.filter((line) => line.includes('API Discovery Call'))).toHaveLength(1)
     expect(lines.at(-1)).toMatch(/^\d\d:\d\d:\d\d {2}machine ready: every wanted unit is active$/)
+  })
+
+  it('logs how far a step is on one line', async () => {
+    const further = buildDownloading()
+    const { out } = await run({ watch: true, wait: true }, [seen(half), seen(further), seen(buildReady())])
+    expect(out).toMatch(/18 {2}Models Installation .* 3\/32 models, 41\.2\/181 GB, 212 MB\/s, 11 min left\n/)
+    expect(out).not.toContain('[#')
+  })
+
+  it('redraws the bar of a terminal when the record changes', async () => {
+    const further = buildDownloading()
+    const steps = further.steps.map((step) =>
+      step.progress === undefined ? step : { ...step, progress: { ...step.progress, bytes: 90e9 } },
+    )
+    const terminal = keepingTerminal({ isTTY: true, columns: 100 })
+    await run({ watch: true, wait: true }, [seen(further), seen({ ...further, steps }), seen(buildReady())], terminal)
+    const shares = terminal.out.map((screen) => /[█░] +(\d+)%/.exec(screen)?.[1])
+    expect(shares).toEqual(['22', '49', undefined])
   })
 
   it('redraws a terminal within its rows and columns', async () => {

@@ -1,76 +1,98 @@
 import { describe, expect, it } from 'vitest'
-import { trace } from '../../../src/commands/trace.ts'
-import { criticalPath, findStartups } from '../../../src/health/waterfall.ts'
+import { type TraceOptions, trace } from '../../../src/commands/trace.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
+import { STARTUP_SPAN } from '../../../src/steps.ts'
+import { buildFailedStartup, buildIncident, buildRoot, buildStartup, TRACE_ID } from '../health/build-trace.ts'
+import { readXml } from '../health/read-xml.ts'
 import { filesOf, keepingTerminal } from './ports.ts'
 
-const span = (name: string, startMs: number, endMs: number, changes: Partial<SpanRecord> = {}): SpanRecord => ({
-  traceId: 'a'.repeat(32),
-  spanId: name,
-  parentSpanId: 'root',
-  name,
-  startUs: startMs * 1000,
-  endUs: endMs * 1000,
-  attributes: {},
-  events: [],
-  links: [],
-  resource: {},
-  ...changes,
-})
-const root = (traceId: string, startMs: number): SpanRecord => {
-  const { parentSpanId: _, ...rest } = span('machine.startup', startMs, startMs + 1_000, { traceId, spanId: 'root' })
-  return rest
-}
-const A = 'a'.repeat(32)
-const spans = [
-  root(A, 0),
-  span('nodes', 100, 400, { attributes: { step_number: 17 } }),
-  span('node manager', 150, 300, { parentSpanId: 'nodes' }),
-  span('models', 100, 900, { attributes: { step_number: 18 }, error: 'sha256' }),
-  span('discover', 0, 100, { attributes: { step_number: 16 } }),
-  span('ready', 900, 1_000, { attributes: { step_number: 21 } }),
-  span('enclosing', 0, 1_000, { attributes: { step_number: 6 } }),
-]
+const DIRECTORY = '/var/lib/comfy-machine/telemetry'
+const LATER = `0af8${'b'.repeat(28)}`
 const lines = (records: readonly SpanRecord[]): string =>
   records.map((record) => `${JSON.stringify(record)}\n`).join('')
-const DIRECTORY = '/var/lib/comfy-machine/telemetry'
+const recorded = (records: readonly SpanRecord[]) => ({ [`${DIRECTORY}/controller/00000002.ndjson`]: lines(records) })
+const two = recorded([...buildFailedStartup(), buildIncident(90_000), buildRoot(100_000, 110_000, { traceId: LATER })])
 
-async function run(last: number | undefined, texts: Readonly<Record<string, string>>) {
+async function run(options: TraceOptions, texts: Readonly<Record<string, string>>) {
   const terminal = keepingTerminal()
-  const code = await trace(last === undefined ? {} : { last }, { files: filesOf(texts), terminal })
+  const code = await trace(options, { files: filesOf(texts), terminal })
   return { code, out: terminal.out.join('') }
 }
 
 describe('trace', () => {
-  it('draws the tree of the newest startup from delivered and waiting records', async () => {
-    const { out, code } = await run(undefined, {
-      [`${DIRECTORY}/controller/00000001.ndjson`]: lines(spans.slice(0, 4)),
-      [`${DIRECTORY}/controller/00000002.ndjson`]: lines(spans.slice(3)),
-    })
-    const rows = out.split('\n')
-    expect(code).toBe(0)
-    expect(rows[0]).toContain(A)
-    expect(rows.findIndex((row) => row.includes('node manager'))).toBe(
-      rows.findIndex((row) => row.includes('17 nodes')) + 1,
+  it('draws the newest startup from delivered and waiting records', async () => {
+    const { out, code } = await run(
+      {},
+      {
+        [`${DIRECTORY}/controller/00000001.ndjson`]: lines(buildStartup(2).slice(0, 30)),
+        [`${DIRECTORY}/controller/00000002.ndjson`]: lines(buildStartup(2).slice(20)),
+      },
     )
-    expect(rows.filter((row) => row.includes('models'))).toHaveLength(1)
-    expect(rows.find((row) => row.includes('18 models'))).toMatch(/\+100 ms +800 ms ! +█+$/)
-    expect(rows.find((row) => row.includes('21 ready'))).toMatch(/\+900 ms +100 ms \* +█+$/)
+    expect(code).toBe(0)
+    expect(out).toContain(`trace ${TRACE_ID}`)
+    expect(out.match(/18 Models Installation/g)).toHaveLength(1)
+    expect(out).toMatch(/21 Machine Ready +\+58\.1 s +99 ms \* +█+\n/)
   })
 
-  it('finds an earlier startup and says when there is none', async () => {
-    const text = lines([...spans, root('b'.repeat(32), 5_000)])
-    const files = { [`${DIRECTORY}/controller/00000001.ndjson`]: text }
-    expect((await run(1, files)).out).toContain('trace bbbb')
-    expect((await run(2, files)).out).toContain('trace aaaa')
-    await expect(run(3, files)).rejects.toMatchObject({ code: 'CM0003' })
-    await expect(run(1, {})).rejects.toMatchObject({ code: 'CM0003' })
+  it('finds an earlier startup by number and by the begin of its id, and ends with 1 for one that failed', async () => {
+    expect(await run({ last: 1 }, two)).toMatchObject({ code: 0, out: expect.stringContaining(`trace ${LATER}`) })
+    for (const options of [{ last: 2 }, { traceId: '0af7' }, { traceId: TRACE_ID }, { traceId: 'FEED' }])
+      expect(await run(options, two)).toMatchObject({ code: 1, out: expect.stringContaining(`trace ${TRACE_ID}`) })
   })
-})
 
-describe('criticalPath', () => {
-  it('is the chain of steps that waited for each other, without the ones that enclose', () => {
-    const [startup] = findStartups(spans)
-    expect(startup && [...criticalPath(startup)]).toEqual(['ready', 'models', 'discover'])
+  it('says when there is no such startup', async () => {
+    await expect(run({}, {})).rejects.toMatchObject({ code: 'CM0003', message: expect.stringContaining(DIRECTORY) })
+    await expect(run({ list: true }, {})).rejects.toMatchObject({ code: 'CM0003' })
+    await expect(run({ last: 3 }, two)).rejects.toMatchObject({ code: 'CM0003', message: 'only 2 are recorded' })
+    await expect(run({ traceId: 'dead' }, two)).rejects.toMatchObject({
+      code: 'CM0003',
+      hint: expect.stringContaining('trace --list'),
+    })
+  })
+
+  it('refuses what cannot be meant', async () => {
+    const wrong: readonly TraceOptions[] = [
+      { traceId: '0af' },
+      { traceId: 'nothex' },
+      { traceId: TRACE_ID, last: 1 },
+      { list: true, last: 1 },
+      { list: true, svg: true },
+      { json: true, svg: true },
+    ]
+    for (const options of wrong) await expect(run(options, two)).rejects.toMatchObject({ code: 'CM0002' })
+    const twins = [
+      buildRoot(0, 1, { traceId: `abcd1${'0'.repeat(27)}` }),
+      buildRoot(0, 1, { traceId: `abcd2${'0'.repeat(27)}` }),
+    ]
+    await expect(run({ traceId: 'abcd' }, recorded(twins))).rejects.toMatchObject({
+      code: 'CM0002',
+      message: 'abcd fits 2 startups: give more digits',
+    })
+  })
+
+  it('draws a startup that still runs, and ends with 1 once a step of it has failed', async () => {
+    const unfinished = (records: readonly SpanRecord[]) => recorded(records.filter(({ name }) => name !== STARTUP_SPAN))
+    expect(await run({}, unfinished(buildStartup(1)))).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('unfinished'),
+    })
+    expect((await run({}, unfinished(buildFailedStartup()))).code).toBe(1)
+  })
+
+  it('lists the startups on record', async () => {
+    const { out, code } = await run({ list: true }, two)
+    expect(code).toBe(0)
+    expect(out.split('\n').map((line) => line.trim().split(/ {2,}/).at(-1))).toEqual(['ready', 'CM1804', ''])
+    expect(JSON.parse((await run({ list: true, json: true }, two)).out)).toMatchObject([
+      { trace_id: LATER, outcome: 'ready', failing_code: null },
+      { trace_id: TRACE_ID, outcome: 'failed', failing_code: 'CM1804' },
+    ])
+  })
+
+  it('prints JSON and SVG', async () => {
+    const { out, code } = await run({ json: true, last: 2 }, two)
+    expect(code).toBe(1)
+    expect(JSON.parse(out)).toMatchObject({ trace_id: TRACE_ID, incidents: [{ code: 'CM1990' }] })
+    expect(readXml((await run({ svg: true }, two)).out).name).toBe('svg')
   })
 })

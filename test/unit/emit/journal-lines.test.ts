@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { formatDuration } from '../../../src/emit/duration.ts'
 import { journalLine, MESSAGE_IDS, warningLine } from '../../../src/emit/journal-lines.ts'
+import { incidentContext } from '../../../src/emit/root-spans.ts'
+import { enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
+import type { Machine } from '../../../src/observe/machine.ts'
+import type { FailingState } from '../../../src/observe/state.ts'
 import { active, at, failed, failingAt, inPhase, planned, stepEnded, TRACE_ID } from '../observe/build-machine.ts'
 
 const common = { COMFY_MACHINE_ID: 'm1', COMFY_TRACE_ID: TRACE_ID }
@@ -88,9 +92,78 @@ describe('journalLine', () => {
   })
 
   test('a recovery and a warning', () => {
-    const line = journalLine(planned(), { kind: 'recovered', unit: 'comfyui@gpu0.service' })
-    expect(line).toEqual({ message: 'comfyui@gpu0.service is active again', priority: 'notice', fields: common })
+    const failing = failingAt({ step: 19, unit: 'comfyui@gpu0.service', gpu: 'gpu0', atUs: at(70) })
+    const line = journalLine(planned(), { kind: 'recovered', failing, atUs: at(72) })
+    expect(line).toMatchObject({
+      message: 'comfyui@gpu0.service is active again after 2.0 s',
+      priority: 'notice',
+      messageId: MESSAGE_IDS.unitRecovered,
+      fields: {
+        ...common,
+        COMFY_STEP: '19',
+        COMFY_UNIT: 'comfyui@gpu0.service',
+        COMFY_GPU: 'gpu0',
+        COMFY_DURATION_MS: '2000',
+        TRACE_ID: incidentContext(TRACE_ID, failing).traceId,
+      },
+    })
     expect(warningLine(planned(), 'look')).toEqual({ message: 'look', priority: 'warning', fields: common })
+  })
+})
+
+describe('a line about one GPU', () => {
+  const unit = active('comfyui@gpu1.service', 2, 3.5)
+  const { machine, happenings } = foldUnit(planned(), unit, [])
+  const [line] = happenings.map((each) => journalLine(machine, each))
+
+  test('names it, its unit and its span', () => {
+    expect(line).toMatchObject({
+      message: 'step 19/21 ComfyUI Server Start gpu1: done in 1.5 s',
+      messageId: MESSAGE_IDS.instanceEnded,
+      fields: {
+        ...common,
+        COMFY_STEP: '19',
+        COMFY_EVENT: 'machine.comfyui.server.start',
+        COMFY_STATE: 'done',
+        COMFY_DURATION_MS: '1500',
+        COMFY_GPU: 'gpu1',
+        COMFY_UNIT: 'comfyui@gpu1.service',
+        TRACE_ID,
+        SPAN_ID: unit.invocationId.slice(0, 16),
+      },
+    })
+  })
+
+  test('is written once', () => {
+    expect(foldUnit(machine, unit, []).happenings).toEqual([])
+  })
+})
+
+describe('a line about a failure', () => {
+  const invocationId = 'c'.repeat(32)
+  const lineOf = (machine: Machine, changes: Partial<FailingState> = {}) => {
+    const failing = failingAt({ invocationId, result: 'signal', exitSignal: 'SIGKILL', ...changes })
+    return journalLine(machine, { kind: 'attempt-failed', failing, startUs: at(10), afterReady: false })?.fields
+  }
+
+  test('says how systemd saw it end, and names the span that shows it', () => {
+    expect(lineOf(planned())).toMatchObject({
+      COMFY_RESULT: 'signal',
+      COMFY_EXIT: 'SIGKILL',
+      TRACE_ID,
+      SPAN_ID: 'c'.repeat(16),
+    })
+    expect(lineOf(planned(), { exitStatus: 3 })).toMatchObject({ COMFY_EXIT: 'SIGKILL' })
+  })
+
+  test('names no span while systemd tries again', () => {
+    expect(lineOf(planned(), { willRestart: true })).not.toHaveProperty('SPAN_ID')
+  })
+
+  test('names the trace of its own after the machine was ready', () => {
+    const ready = enterPhase(planned(), 'ready', at(60)).machine
+    const { traceId, spanId } = incidentContext(TRACE_ID, failingAt())
+    expect(lineOf(ready)).toMatchObject({ COMFY_TRACE_ID: TRACE_ID, TRACE_ID: traceId, SPAN_ID: spanId })
   })
 })
 

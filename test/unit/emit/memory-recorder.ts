@@ -1,5 +1,5 @@
 import type { Outbox } from '../../../src/emit/outbox.ts'
-import { Recorder } from '../../../src/emit/recorder.ts'
+import { Recorder, type RecorderHost } from '../../../src/emit/recorder.ts'
 import type { Files, JournalEntry, SpanRecord } from '../../../src/host/ports.ts'
 import type { Machine } from '../../../src/observe/machine.ts'
 import type { MachineState } from '../../../src/observe/state.ts'
@@ -22,7 +22,11 @@ export interface Memory {
 }
 
 /** A recorder whose world is arrays. */
-export function memoryRecorder(machine: Machine = planned(), spans: SpanRecord[] = []): Memory {
+export function memoryRecorder(
+  machine: Machine = planned(),
+  spans: SpanRecord[] = [],
+  readLines: RecorderHost['readLines'] = async (id) => [`the last line of ${id.slice(0, 8)}`],
+): Memory {
   const entries: JournalEntry[] = []
   const states: MachineState[] = []
   let nowUs = at(0)
@@ -38,6 +42,7 @@ export function memoryRecorder(machine: Machine = planned(), spans: SpanRecord[]
       notify: { ready: nothing, stopping: nothing, status: nothing, extend: nothing, watchdog: nothing },
       stateFile: '/run/state.json',
       resource: { 'service.name': 'comfy-machine' },
+      readLines,
     },
     machine,
   )

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { statusText } from '../../../src/emit/recorder.ts'
+import { statusText } from '../../../src/emit/status-text.ts'
 import { MachineError } from '../../../src/errors.ts'
 import type { JournalEntry } from '../../../src/host/ports.ts'
 import { enterPhase } from '../../../src/observe/fold-step.ts'
 import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Machine, stepState } from '../../../src/observe/machine.ts'
 import { rootSpanId } from '../../../src/trace-context.ts'
-import { activating, active, at, failed, planned, TRACE_ID } from '../observe/build-machine.ts'
+import { activating, active, at, failed, invocationOf, planned, TRACE_ID } from '../observe/build-machine.ts'
 import { memoryRecorder, NAMES } from './memory-recorder.ts'
 
 const codesOf = (entries: readonly JournalEntry[]): readonly (string | undefined)[] =>
@@ -175,4 +175,55 @@ test('the state is on disk before the spans of what it says', async () => {
   await recorder.step(7, async () => undefined)
   await recorder.flush()
   expect([seen, spans.length]).toEqual([['done'], 1])
+})
+
+describe('the last lines of a unit that failed', () => {
+  const NODES = 'comfy-install-nodes.service'
+  const told = `the last line of ${invocationOf(NODES).slice(0, 8)}`
+
+  test('stand in its step, in the state, and delay nothing', async () => {
+    const { recorder, spans, outbox } = memoryRecorder()
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
+    recorder.fold((machine) => foldUnit(machine, failed(NODES, 1, 2), []))
+    expect(stepState(recorder.machine, 17).state).toBe('failed')
+    expect(recorder.machine.state.failing[0]?.lines).toBeUndefined()
+    await recorder.flush()
+    expect(recorder.machine.state.failing[0]?.lines).toEqual([told])
+    expect(spans.map(({ events }) => events[0]?.attributes['journal.lines'])).toEqual([told])
+  })
+
+  test('stand in the trace of its own after the machine was ready, which is told when they are known', async () => {
+    const { recorder, spans, outbox } = memoryRecorder()
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
+    recorder.fold((machine) => enterPhase(machine, 'ready', at(3)))
+    recorder.fold((machine) => foldUnit(machine, failed(NODES, 1, 70), []))
+    await recorder.flush()
+    expect(spans.map(({ events }) => events[0]?.attributes['journal.lines'])).toEqual([told])
+  })
+
+  test('that cannot be read leave the failure as it is', async () => {
+    const { recorder, spans, outbox } = memoryRecorder(planned(), [], () => Promise.reject(new Error('no journal')))
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
+    recorder.fold((machine) => foldUnit(machine, failed(NODES, 1, 2), []))
+    await recorder.flush()
+    expect(spans.map(({ name }) => name)).toEqual(['machine.custom_nodes.install'])
+    expect(spans[0]?.events[0]?.attributes).not.toHaveProperty('journal.lines')
+  })
+})
+
+test('the span of a step is written behind everything that belongs to it', async () => {
+  const { recorder, spans, outbox } = memoryRecorder()
+  recorder.name(NAMES)
+  recorder.keepSpans(outbox)
+  recorder.fold((machine) => foldUnit(machine, active('comfyui@gpu0.service', 1, 2), []))
+  recorder.fold((machine) => foldUnit(machine, active('comfyui@gpu1.service', 1, 3), []))
+  await recorder.flush()
+  expect(spans.map(({ name }) => name)).toEqual([
+    'machine.comfyui.server.start gpu0',
+    'machine.comfyui.server.start gpu1',
+    'machine.comfyui.server.start',
+  ])
 })

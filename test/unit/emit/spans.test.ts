@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { incidentSpan, startupSpan, stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
+import { incidentSpan, recoverySpan, startupSpan } from '../../../src/emit/root-spans.ts'
+import { stepSpanId, stepSpans } from '../../../src/emit/spans.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
+import { foldJobNew } from '../../../src/observe/fold-job.ts'
 import { endStep, enterPhase } from '../../../src/observe/fold-step.ts'
-import { foldJobNew, foldUnit } from '../../../src/observe/fold-unit.ts'
+import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import type { Happening, Machine } from '../../../src/observe/machine.ts'
-import { rootSpanId, spanIdOf, spanIdOfInvocation } from '../../../src/trace-context.ts'
+import { rootSpanId, spanIdOf, spanIdOfInvocation, spanIdOfWork } from '../../../src/trace-context.ts'
 import {
   active,
   at,
@@ -90,9 +92,48 @@ describe('the span of a step', () => {
     expect(a).not.toHaveProperty('error')
   })
 
+  test('has the pieces of a piece of work below it, with ids that its unit can compute', () => {
+    const work = (name: string, changes: object = {}) =>
+      ({ name, startUs: at(1), endUs: at(2), state: 'done', attributes: {}, ...changes }) as const
+    const clone = work('clone', { attributes: { 'git.mirror': 'reused' } })
+    const node = { kind: 'child', ...work('node a', { key: 'a/b', children: [clone, work('install')] }) } as const
+    const other = { kind: 'child', ...work('node a', { children: [clone] }) } as const
+    const report = reportOf(invocationOf(MODELS), node, other)
+    const folded = foldAll(planned(), [(machine) => foldUnit(machine, active(MODELS, 1, 4), report)])
+    const [own, ...spans] = spansOf(folded.machine, folded.happenings)
+    const idOf = (...keys: readonly string[]): string => spanIdOfWork(invocationOf(MODELS), keys)
+    expect(spans.map(({ name, spanId, parentSpanId }) => [name, spanId, parentSpanId])).toEqual([
+      ['node a', idOf('a/b'), own?.spanId],
+      ['clone', idOf('a/b', 'clone'), idOf('a/b')],
+      ['install', idOf('a/b', 'install'), idOf('a/b')],
+      ['node a', idOf('node a'), own?.spanId],
+      ['clone', idOf('node a', 'clone'), idOf('node a')],
+    ])
+    expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(5)
+    expect(spans[1]?.attributes).toMatchObject({ step_number: 18, 'git.mirror': 'reused', 'step.state': 'done' })
+  })
+
+  test('has an event on a piece of work for each attempt at it that failed', () => {
+    const { code, type, message, hint } = failingAt()
+    const attempts = [{ code, type, message, hint, atUs: at(1.5), attempt: 1 }]
+    const model = { kind: 'child', name: 'm', startUs: at(1), endUs: at(2), state: 'done', attributes: {} } as const
+    const report = reportOf(invocationOf(MODELS), { ...model, attempts })
+    const folded = foldAll(planned(), [(machine) => foldUnit(machine, active(MODELS, 1, 4), report)])
+    const [, span] = spansOf(folded.machine, folded.happenings)
+    expect(span?.events).toMatchObject([
+      {
+        name: 'machine.step.failure',
+        atUs: at(1.5),
+        attributes: { step_number: 18, error_code: 'CM1804', retry_attempt: 1, duration_ms: 500, unit: MODELS },
+      },
+    ])
+    expect(span).not.toHaveProperty('error')
+  })
+
   test('has an event for each failed attempt, and an error only when the step ended failed', () => {
     const unit = 'comfyui@gpu0.service'
-    const attempts = [restarting(unit, 1, 2), restarting(unit, 1, 4, { execMainStartUs: at(3) })]
+    const again = { execMainStartUs: at(3), invocationId: invocationOf(unit, 2) }
+    const attempts = [restarting(unit, 1, 2), restarting(unit, 1, 4, again)]
     const folds = attempts.map((each) => (machine: Machine) => foldUnit(machine, each, []))
     const good = foldAll(planned(1), [...folds, (machine) => foldUnit(machine, active(unit, 1, 6), [])])
     const [step, instance] = spansOf(good.machine, good.happenings)
@@ -110,6 +151,9 @@ describe('the span of a step', () => {
       hint: 'Look at its last lines before the end.',
       retry_attempt: 1,
       duration_ms: 1000,
+      'process.exit.code': 1,
+      'systemd.result': 'exit-code',
+      'systemd.invocation_id': invocationOf(unit),
     })
     expect(step).not.toHaveProperty('error')
     expect(instance).not.toHaveProperty('error')
@@ -221,9 +265,53 @@ describe('span ids', () => {
     expect(new Set([...ids, rootSpanId(TRACE_ID)]).size).toBe(22)
   })
 
+  test('of work follow from the invocation and the keys', () => {
+    expect(spanIdOfWork('f', ['a', 'b'])).toBe(spanIdOf('f', 'child/a/b'))
+  })
+
   test('of a unit are the first half of its invocation id', () => {
     expect(spanIdOfInvocation(TRACE_ID)).toBe('0123456789abcdef')
     expect(stepSpanId(TRACE_ID, 18, 'f'.repeat(32))).toBe('f'.repeat(16))
     expect(stepSpanId(TRACE_ID, 15, 'f'.repeat(32))).not.toBe('f'.repeat(16))
   })
+})
+
+test('a unit that is back has a span over the time it was away, in the trace of its failure', () => {
+  const failing = failingAt({ step: 19, unit: 'comfyui@gpu1.service', gpu: 'gpu1', atUs: at(70) })
+  const incident = incidentSpan(
+    planned(),
+    { kind: 'attempt-failed', failing, startUs: at(1), afterReady: true },
+    context,
+  )
+  expect(recoverySpan(planned(), { kind: 'recovered', failing, atUs: at(73) }, context)).toMatchObject({
+    traceId: incident.traceId,
+    parentSpanId: incident.spanId,
+    name: 'machine.recovery',
+    startUs: at(70),
+    endUs: at(73),
+    attributes: { step_number: 19, 'systemd.unit': 'comfyui@gpu1.service', 'gpu.index': 1 },
+  })
+})
+
+test('a failure says how systemd saw the unit end, and its last lines', () => {
+  const failing = failingAt({
+    result: 'exit-code',
+    exitStatus: 3,
+    invocationId: 'c'.repeat(32),
+    givenUp: true,
+    lines: ['one', 'two'],
+  })
+  const incident = incidentSpan(
+    planned(),
+    { kind: 'attempt-failed', failing, startUs: at(1), afterReady: true },
+    context,
+  )
+  expect(incident.events[0]?.attributes).toMatchObject({
+    'systemd.result': 'exit-code',
+    'systemd.invocation_id': 'c'.repeat(32),
+    'process.exit.code': 3,
+    given_up: true,
+    'journal.lines': 'one\ntwo',
+  })
+  expect(incident.events[0]?.attributes).not.toHaveProperty('process.exit.signal')
 })

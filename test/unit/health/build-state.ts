@@ -72,6 +72,7 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
     healthPort: 9090,
     workersConfig: 'comfyui:2',
     startedUs: BEGUN_US,
+    startedMonoUs: 500_000_000,
     updatedUs: BEGUN_US + 18_000_000,
     steps: STEPS.map(({ number }) => buildStep(number, number < 17 ? 'done' : number === 17 ? 'running' : 'pending')),
     units: [buildUnit('comfy-health.service'), buildUnit('comfy-install-nodes.service', { activeState: 'activating' })],
@@ -93,6 +94,22 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
     evidence: { 'comfyui.commit': 'c0ffee', 'nodes.installed': 4 },
     ...changes,
   }
+}
+
+/** A startup in which step 18 downloads models. */
+export function buildDownloading(): MachineState {
+  const progress = {
+    done: 3,
+    total: 32,
+    bytes: 41.2e9,
+    totalBytes: 181e9,
+    bytesPerSecond: 212e6,
+    remainingMs: 659_000,
+    current: ['ae.safetensors'],
+  }
+  const detail = '3/32 models, 41.2/181 GB, 212 MB/s, 11 min left'
+  const models = buildStep(18, 'running', { progress, detail, unit: 'comfy-install-models.service' })
+  return buildState({ steps: buildState().steps.map((step) => (step.number === 18 ? models : step)) })
 }
 
 /** A machine at step 21. */

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { diffSightings } from '../../../src/health/changes.ts'
-import { BEGUN_US, buildFailed, buildReady, buildState, buildStep, buildUnit, seen } from './build-state.ts'
+import {
+  BEGUN_US,
+  buildDownloading,
+  buildFailed,
+  buildReady,
+  buildState,
+  buildStep,
+  buildUnit,
+  seen,
+} from './build-state.ts'
 
 const NOW_US = BEGUN_US + 20_000_000
 const names = (events: readonly { readonly event: string }[]): readonly string[] => events.map(({ event }) => event)
@@ -18,6 +27,15 @@ describe('diffSightings', () => {
     const step = events.find(({ event }) => event === 'step')
     expect(names(events)).toEqual(['step', 'machine'])
     expect(JSON.parse(step?.data ?? '')).toMatchObject({ number: 17, state: 'done', duration_ms: 500 })
+  })
+
+  it('has an event for a step that came further', () => {
+    const before = buildDownloading()
+    const further = { done: 4, total: 32, current: [] }
+    const steps = before.steps.map((step) => (step.number === 18 ? { ...step, progress: further } : step))
+    const events = diffSightings(seen(before), seen({ ...before, steps }), NOW_US)
+    expect(names(events)).toEqual(['step'])
+    expect(JSON.parse(events[0]?.data ?? '')).toMatchObject({ number: 18, progress: { done: 4, total: 32 } })
   })
 
   it('has one event for one changed unit', () => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { renderPage } from '../../../src/health/page.ts'
 import { PAGE_SCRIPT, PAGE_SCRIPT_SOURCE } from '../../../src/health/page-assets.ts'
-import { BEGUN_US, buildFailed, buildReady, buildState, buildStep, seen } from './build-state.ts'
+import { BEGUN_US, buildDownloading, buildFailed, buildReady, buildState, buildStep, seen } from './build-state.ts'
 
 const NOW_US = BEGUN_US + 20_000_000
 
@@ -28,6 +28,12 @@ describe('renderPage', () => {
     expect(
       page.match(/&lt;script&gt;alert\(&quot;x&quot;\)&lt;\/script&gt;&#39;&amp;/g)?.length,
     ).toBeGreaterThanOrEqual(6)
+  })
+
+  it('draws a bar for a step that tells how far it is', () => {
+    const page = renderPage(seen(buildDownloading()), NOW_US)
+    expect(page.match(/<progress /g)).toHaveLength(1)
+    expect(page).toContain('11 min left<progress value="0.228"></progress>')
   })
 
   it('loads nothing from anywhere', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { healthReport, readyReport, statusReport } from '../../../src/health/reports.ts'
-import { BEGUN_US, buildFailed, buildReady, buildState, seen } from './build-state.ts'
+import { healthReport, readyReport, statusReport, stepReport } from '../../../src/health/reports.ts'
+import { BEGUN_US, buildDownloading, buildFailed, buildReady, buildState, buildStep, seen } from './build-state.ts'
 
 const NOW_US = BEGUN_US + 20_000_000
 const NOTHING = { alive: false }
@@ -84,6 +84,26 @@ describe('statusReport', () => {
     expect(steps[0]).toMatchObject({ number: 1, state: 'done', start: '2026-09-21T14:13:21.000000Z', duration_ms: 500 })
     expect(steps[16]).toMatchObject({ number: 17, state: 'running', duration_ms: 3_000 })
     expect(steps[20]).toMatchObject({ number: 21, state: 'pending', start: null, duration_ms: null, unit: null })
+  })
+
+  it('shows how far a running step is, in snake case', () => {
+    const steps = statusReport(seen(buildDownloading()), NOW_US).body['steps'] as Record<string, unknown>[]
+    expect(steps[17]?.['progress']).toEqual({
+      done: 3,
+      total: 32,
+      bytes: 41.2e9,
+      total_bytes: 181e9,
+      bytes_per_second: 212e6,
+      remaining_ms: 659_000,
+      current: ['ae.safetensors'],
+    })
+    expect(steps[16]).toMatchObject({ state: 'running', progress: null })
+  })
+
+  it('says null of what nobody knows yet', () => {
+    const step = buildStep(17, 'running', { progress: { done: 1, total: 2, current: [] } })
+    const none = { bytes: null, total_bytes: null, bytes_per_second: null, remaining_ms: null }
+    expect(stepReport(step, NOW_US)['progress']).toEqual({ done: 1, total: 2, ...none, current: [] })
   })
 
   it('lets nothing go on after the last word of an agent that ended', () => {

@@ -1,8 +1,8 @@
 import type { InstallHost } from '../../../src/host/install-ports.ts'
-import type { Files, JournalEntry } from '../../../src/host/ports.ts'
+import type { Clock, Files, JournalEntry } from '../../../src/host/ports.ts'
 import type { InstallContext } from '../../../src/install/context.ts'
 import type { ComponentRequest, MachinePlan } from '../../../src/plan/plan.ts'
-import type { ReportLine } from '../../../src/report.ts'
+import type { Progress, ReportChild, ReportLine } from '../../../src/report.ts'
 import { stepOf } from '../../../src/steps.ts'
 
 /** A context whose world is plain values: what was reported, said and written stands in arrays and a map. */
@@ -11,55 +11,52 @@ export interface MemoryContext extends InstallContext {
   readonly entries: JournalEntry[]
   readonly texts: Map<string, string>
   readonly sleeps: number[]
+  /** Progress and STATUS= texts in the order in which they were told. */
+  readonly told: (Progress | string)[]
+  /** Lets time pass for those who wait until they are stopped. */
+  pass(ms: number): Promise<void>
 }
+
+/** The invocation of every memory context. */
+export const INVOCATION = '00112233445566778899aabbccddeeff'
 
 const unused = (): never => {
   throw new Error('not part of this test')
 }
 
+/** The children in a report, by name. */
+export function childrenOf(context: MemoryContext): ReadonlyMap<string, ReportChild> {
+  return new Map(context.lines.flatMap((line) => (line.kind === 'child' ? [[line.name, line] as const] : [])))
+}
+
 export function memoryContext(
   components: Partial<ComponentRequest> = {},
   secrets: Readonly<Record<string, string>> = {},
+  step = 16,
 ): MemoryContext {
   const lines: ReportLine[] = []
   const entries: JournalEntry[] = []
   const texts = new Map<string, string>()
-  const sleeps: number[] = []
-  let nowUs = 1_000_000
-  const files: Files = {
-    readText: async (path) => texts.get(path),
-    readBytes: unused,
-    readForeign: async (path) => texts.get(path),
-    writeText: async (path, text) => void texts.set(path, text),
-    appendText: unused,
-    stat: unused,
-    lstat: unused,
-    list: unused,
-    makeDirectory: unused,
-    chown: unused,
-    link: unused,
-    readLink: unused,
-    rename: unused,
-    remove: unused,
-    freeSpace: unused,
-    watch: unused,
-  }
+  const told: (Progress | string)[] = []
+  const { clock, sleeps, pass, signal } = memoryClock()
   const nothing = (): void => undefined
   const host: InstallHost = {
-    clock: {
-      nowUs: () => nowUs,
-      sleep: async (ms) => {
-        sleeps.push(ms)
-        nowUs += ms * 1000
-      },
-    },
-    files,
+    clock,
+    files: memoryFiles(texts),
     exec: { run: unused },
-    notify: { ready: nothing, stopping: nothing, status: nothing, extend: nothing, watchdog: nothing },
+    notify: {
+      ready: nothing,
+      stopping: nothing,
+      status: (text) => void told.push(text),
+      extend: nothing,
+      watchdog: nothing,
+    },
     journal: { write: (entry) => void entries.push(entry) },
     report: { write: (line) => void lines.push(line) },
+    progress: { write: (progress) => void told.push(progress) },
+    invocationId: INVOCATION,
     secrets: { read: (name) => secrets[name] },
-    signal: new AbortController().signal,
+    signal,
     digest: (text) => `digest of ${text}`,
   }
   const plan: MachinePlan = {
@@ -86,5 +83,77 @@ export function memoryContext(
     environment: {},
     secretNames: [],
   }
-  return { plan, host, step: stepOf(16), lines, entries, texts, sleeps }
+  return { plan, host, step: stepOf(step), lines, entries, texts, sleeps, told, pass }
+}
+
+/** Sleeping with the signal of the process takes no time but moves the hands; other sleeps end when `pass` lets them or they are stopped. */
+function memoryClock() {
+  const sleeps: number[] = []
+  const { signal: process } = new AbortController()
+  let nowUs = 1_000_000
+  let waiting: { readonly dueUs: number; readonly wake: () => void }[] = []
+  const clock: Clock = {
+    nowUs: () => nowUs,
+    async sleep(ms, signal) {
+      if (signal !== undefined && signal !== process) {
+        const ended = new Promise<void>((resolve) => {
+          waiting.push({ dueUs: nowUs + ms * 1000, wake: resolve })
+          signal.addEventListener('abort', () => resolve(), { once: true })
+        })
+        return ended
+      }
+      sleeps.push(ms)
+      nowUs += ms * 1000
+    },
+  }
+  const pass = async (ms: number): Promise<void> => {
+    nowUs += ms * 1000
+    const due = waiting.filter(({ dueUs }) => dueUs <= nowUs)
+    waiting = waiting.filter(({ dueUs }) => dueUs > nowUs)
+    for (const { wake } of due) wake()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { clock, sleeps, pass, signal: process }
+}
+
+/** Files in a map; a directory is where a file is below it, a link holds its target. */
+function memoryFiles(texts: Map<string, string>): Files {
+  const below = (path: string): readonly string[] => [...texts.keys()].filter((each) => each.startsWith(`${path}/`))
+  const stat: Files['stat'] = async (path) => {
+    const text = texts.get(path)
+    if (text === undefined && below(path).length === 0) return undefined
+    return {
+      kind: text === undefined ? 'directory' : 'file',
+      bytes: text?.length ?? 0,
+      mode: 0o644,
+      uid: 0,
+      mtimeMs: 1,
+    }
+  }
+  return {
+    readText: async (path) => texts.get(path),
+    readBytes: unused,
+    readForeign: async (path) => texts.get(path),
+    writeText: async (path, text) => void texts.set(path, text),
+    appendText: unused,
+    stat,
+    lstat: stat,
+    list: async (path) => [...new Set(below(path).map((each) => each.slice(path.length + 1).split('/')[0] ?? ''))],
+    makeDirectory: async () => undefined,
+    chown: unused,
+    link: async (target, path) => void texts.set(path, target),
+    readLink: async (path) => texts.get(path),
+    async rename(from, to) {
+      for (const path of [from, ...below(from)]) {
+        const text = texts.get(path)
+        if (text !== undefined) texts.set(`${to}${path.slice(from.length)}`, text)
+        texts.delete(path)
+      }
+    },
+    async remove(path) {
+      for (const each of [path, ...below(path)]) texts.delete(each)
+    },
+    freeSpace: async () => ({ bytes: Number.MAX_SAFE_INTEGER, inodes: Number.MAX_SAFE_INTEGER }),
+    watch: unused,
+  }
 }

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { HttpClient, HttpRequest, HttpResponse } from '../../../src/host/install-ports.ts'
 import type { Components } from '../../../src/install/components.ts'
 import { discoverComponents } from '../../../src/install/discover.ts'
-import { memoryContext } from './context.ts'
+import { spanIdOf } from '../../../src/trace-context.ts'
+import { childrenOf, INVOCATION, memoryContext } from './context.ts'
 
 const RETRY = { tries: 3, baseMs: 100, maxMs: 1000 }
 const json = (data: unknown, status = 200, headers: Record<string, string> = {}): HttpResponse => ({
@@ -67,7 +68,18 @@ describe('discoverComponents', () => {
       { code: 'CM1602', attempt: 1 },
       { code: 'CM1601', attempt: 2 },
     ])
-    expect(context.lines.find(({ kind }) => kind === 'child')).toMatchObject({ attributes: { attempts: 3 } })
+    expect(context.lines.find(({ kind }) => kind === 'child')).toMatchObject({
+      state: 'done',
+      attributes: { attempts: 3 },
+      attempts: [
+        { code: 'CM1602', attempt: 1 },
+        { code: 'CM1601', attempt: 2 },
+      ],
+    })
+    const span = spanIdOf(INVOCATION, 'child/GET /custom-nodes/defaults')
+    const ofCall = context.entries.filter(({ message }) => message.startsWith('GET /custom-nodes'))
+    expect(ofCall.map(({ fields }) => fields?.['SPAN_ID'])).toEqual([span, span, span])
+    expect(context.entries.at(-1)?.fields?.['SPAN_ID']).toBe(INVOCATION.slice(0, 16))
   })
 
   it.each([
@@ -90,9 +102,14 @@ describe('discoverComponents', () => {
 
   it('fails with CM1601 when nobody answers, after all tries', async () => {
     const { http, seen } = answering(refused)
-    await expect(discoverComponents(memoryContext(), http, RETRY)).rejects.toMatchObject({
+    const context = memoryContext()
+    await expect(discoverComponents(context, http, RETRY)).rejects.toMatchObject({
       code: 'CM1601',
       type: 'network_unreachable',
+    })
+    expect(childrenOf(context).get('GET /custom-nodes/defaults')).toMatchObject({
+      state: 'failed',
+      attempts: [{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }],
     })
     expect(seen).toHaveLength(3)
   })

@@ -34,9 +34,33 @@ describe('missingBytes', () => {
 })
 
 describe('renderProgress', () => {
-  it('says models, bytes and rate', () => {
-    const state = { done: 3, models: 32, bytes: 41.2e9, totalBytes: 181e9, bytesPerSecond: 212e6 }
+  const state = { done: 3, total: 32, current: [], bytes: 41.2e9, totalBytes: 181e9, bytesPerSecond: 212e6 }
+
+  it('says models, bytes, rate and what is left', () => {
+    expect(renderProgress({ ...state, remainingMs: 659_400 })).toBe('3/32 models, 41.2/181 GB, 212 MB/s, 11 min left')
     expect(renderProgress(state)).toBe('3/32 models, 41.2/181 GB, 212 MB/s')
-    expect(renderProgress({ ...state, bytes: 5e6, totalBytes: 0 })).toBe('3/32 models, 5.0/5.0 MB, 212 MB/s')
+  })
+
+  it('leaves out what nobody knows', () => {
+    expect(renderProgress({ done: 0, total: 2, current: [], bytes: 5e6 })).toBe('0/2 models, 5.0 MB')
+  })
+
+  it.each([
+    [350, '1 s'],
+    [59_600, '1 min'],
+    [200_000, '3 min 20 s'],
+    [3_600_000, '1 h'],
+    [3_900_000, '1 h 5 min'],
+  ])('says %i ms as %s', (remainingMs, text) => {
+    expect(renderProgress({ ...state, remainingMs })).toContain(`MB/s, ${text} left`)
+  })
+
+  it.each([
+    [0, '0 kB/s'],
+    [64_000, '64 kB/s'],
+    [640_000, '0.6 MB/s'],
+    [9_960_000, '10 MB/s'],
+  ])('says %i bytes per second as %s', (bytesPerSecond, text) => {
+    expect(renderProgress({ ...state, bytesPerSecond })).toContain(`GB, ${text}`)
   })
 })

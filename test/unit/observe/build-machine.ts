@@ -11,8 +11,13 @@ import type { ReportLine } from '../../../src/report.ts'
 /** When the startup of every built machine began: microseconds since the epoch. */
 const BEGUN_US = 1_790_000_000_000_000
 
+const BEGUN_MONO_US = 500_000_000
+
 /** `seconds` into the startup, as microseconds since the epoch. */
 export const at = (seconds: number): number => BEGUN_US + Math.round(seconds * 1_000_000)
+
+/** `seconds` into the startup, as microseconds of the monotonic clock. */
+export const monoAt = (seconds: number): number => BEGUN_MONO_US + Math.round(seconds * 1_000_000)
 
 /** The trace id of every built machine. */
 export const TRACE_ID = '0123456789abcdef'.repeat(2)
@@ -33,7 +38,11 @@ export function planOf(gpus = 2, environment = ''): MachinePlan {
 export function planned(gpus = 2): Machine {
   const plan = planOf(gpus)
   const identity = { machineId: 'm1', version: '1.2.3', traceId: TRACE_ID, bootId: 'b1', agentPid: 1 }
-  return withPlan(newMachine({ ...identity, startedUs: BEGUN_US }), plan, wantedUnits(plan))
+  return withPlan(
+    newMachine({ ...identity, startedUs: BEGUN_US, startedMonoUs: BEGUN_MONO_US }),
+    plan,
+    wantedUnits(plan),
+  )
 }
 
 /** A machine that has just come to a phase. */
@@ -67,7 +76,9 @@ export function stepEnded(changes: Partial<StepState> = {}): Extract<Happening, 
   return { kind: 'step-ended', step: ended, unit: undefined, children: [], attempts: [] }
 }
 
-const NEVER: UnitSnapshot = {
+type Time = 'condition' | 'inactiveExit' | 'activeEnter' | 'inactiveEnter' | 'execMainStart' | 'execMainExit'
+
+const NEVER: Omit<UnitSnapshot, `${Time}MonoUs`> = {
   name: '',
   loadState: 'loaded',
   activeState: 'inactive',
@@ -84,7 +95,6 @@ const NEVER: UnitSnapshot = {
   conditionUs: 0,
   inactiveExitUs: 0,
   activeEnterUs: 0,
-  activeExitUs: 0,
   inactiveEnterUs: 0,
   execMainStartUs: 0,
   execMainExitUs: 0,
@@ -92,15 +102,38 @@ const NEVER: UnitSnapshot = {
   loadError: '',
 }
 
-/** A unit that this boot has not started, unless changed. */
+/** A unit that this boot has not started, unless changed. Its monotonic times fit the others, as if nobody had set the clock. */
 export function unitOf(name: string, changes: Partial<UnitSnapshot> = {}): UnitSnapshot {
-  return { ...NEVER, name, ...changes }
+  const unit = { ...NEVER, name, ...changes }
+  const mono = (us: number): number => (us === 0 ? 0 : us - BEGUN_US + BEGUN_MONO_US)
+  return {
+    conditionMonoUs: mono(unit.conditionUs),
+    inactiveExitMonoUs: mono(unit.inactiveExitUs),
+    activeEnterMonoUs: mono(unit.activeEnterUs),
+    inactiveEnterMonoUs: mono(unit.inactiveEnterUs),
+    execMainStartMonoUs: mono(unit.execMainStartUs),
+    execMainExitMonoUs: mono(unit.execMainExitUs),
+    ...unit,
+  }
+}
+
+/** The same unit after further changes; monotonic times are made anew. */
+export function changed(unit: UnitSnapshot, changes: Partial<UnitSnapshot>): UnitSnapshot {
+  const kept = Object.entries(unit).filter(([key]) => !key.endsWith('MonoUs'))
+  return unitOf(unit.name, { ...Object.fromEntries(kept), ...changes })
+}
+
+/** The same unit as seen after the wall clock was set forward by `seconds`, at or after `from` seconds into the startup. */
+export function afterClockSet(unit: UnitSnapshot, from: number, seconds: number): UnitSnapshot {
+  const shift = (key: string, value: unknown): unknown =>
+    key.endsWith('Us') && !key.endsWith('MonoUs') && Number(value) >= at(from) ? Number(value) + seconds * 1e6 : value
+  return { ...unit, ...Object.fromEntries(Object.entries(unit).map(([key, value]) => [key, shift(key, value)])) }
 }
 
 /** The invocation id that the built snapshots of a unit carry for its n-th start. */
 export function invocationOf(name: string, start = 1): string {
   const hex = [...name].map((char) => (char.codePointAt(0) ?? 0).toString(16)).join('')
-  return `${start}${hex.replaceAll(/[^0-9a-f]/g, '')}`.padEnd(32, '7').slice(-32)
+  return String(start).padStart(2, '0') + hex.padEnd(30, '7').slice(-30)
 }
 
 /** A unit that has been starting since `from`. */

@@ -1,17 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { UnitSnapshot } from '../../../src/host/ports.ts'
+import { foldJobNew } from '../../../src/observe/fold-job.ts'
 import { enterPhase, type Folded } from '../../../src/observe/fold-step.ts'
-import { foldJobNew, foldJobRemoved, foldUnit } from '../../../src/observe/fold-unit.ts'
+import { foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Happening, type Machine, stepState } from '../../../src/observe/machine.ts'
 import type { ReportLine } from '../../../src/report.ts'
 import {
   activating,
   active,
+  afterClockSet,
   at,
+  changed,
   failed,
   foldAll,
   invocationOf,
+  monoAt,
   planned,
   reportOf,
   restarting,
@@ -34,10 +38,6 @@ const queued =
   (unit: string, seconds: number) =>
   (machine: Machine): Folded =>
     foldJobNew(machine, unit, at(seconds))
-const jobEnded =
-  (unit: string, result: string, seconds: number) =>
-  (machine: Machine): Folded =>
-    foldJobRemoved(machine, unit, result, at(seconds))
 const becomeReady = (machine: Machine): Folded => enterPhase(machine, 'ready', at(60))
 
 const endsOf = (happenings: readonly Happening[]): readonly string[] =>
@@ -114,7 +114,7 @@ test('step 15 is told by the report of the discovery, step 16 by its unit', () =
 describe('a step of every GPU', () => {
   test('is done with its last instance and spans from the first start to the last end', () => {
     const first = foldAll(planned(), [see(active(COMFY0, 5, 9))])
-    expect(first.happenings).toEqual([])
+    expect(first.happenings).toMatchObject([{ kind: 'instance-ended', instance: { unit: COMFY0, endUs: at(9) } }])
     expect(stepState(first.machine, 19).instances.map(({ state }) => state)).toEqual(['done', 'pending'])
     const second = foldAll(first.machine, [see(activating(COMFY1, 4)), see(active(COMFY1, 4, 8))])
     expect(endsOf(second.happenings)).toEqual(['19 done 4–9'])
@@ -128,26 +128,6 @@ describe('a step of every GPU', () => {
   test('a start job after step 21 tells nothing', () => {
     const ready = foldAll(planned(), [becomeReady]).machine
     expect(foldAll(ready, [queued(COMFY0, 70), queued(COMFY1, 70)]).happenings).toEqual([])
-  })
-})
-
-describe('a condition that says no', () => {
-  const skippedUnit = unitOf(MODELS, { conditionResult: false, conditionUs: at(2) })
-
-  test('makes the step skipped, though systemd calls its job done', () => {
-    const { machine, happenings } = foldAll(planned(), [see(skippedUnit), jobEnded(MODELS, 'done', 2.1)])
-    expect(endsOf(happenings)).toEqual(['18 skipped 2–2'])
-    expect(machine.outcomes.get(MODELS)).toBe('skipped')
-  })
-
-  test('of an earlier start means nothing', () => {
-    const old = { ...skippedUnit, conditionUs: at(-9) }
-    expect(foldAll(planned(), [see(old), jobEnded(MODELS, 'done', 2.1)]).happenings).toEqual([])
-  })
-
-  test('is not what a unit has that started', () => {
-    const { happenings } = foldAll(planned(), [see(active(MODELS, 1, 2)), jobEnded(MODELS, 'done', 2.1)])
-    expect(endsOf(happenings)).toEqual(['18 done 1–2'])
   })
 })
 
@@ -175,14 +155,48 @@ describe('a failed unit', () => {
   })
 
   test.each([
-    ['signal', { exitStatus: 11 }, 'process_signal', 'was killed by signal 11'],
-    ['oom-kill', {}, 'oom_kill', 'was killed because the host ran out of memory'],
+    ['exit-code', { exitStatus: 3 }, 'process_exit', 'exited with status 3'],
+    ['signal', { exitCode: 2, exitStatus: 9 }, 'process_signal', 'was killed by SIGKILL'],
+    ['core-dump', { exitCode: 3, exitStatus: 11 }, 'process_signal', 'was killed by SIGSEGV and dumped core'],
+    ['oom-kill', { exitCode: 2, exitStatus: 9 }, 'oom_kill', 'was killed because the host ran out of memory'],
     ['timeout', {}, 'start_timeout', 'did not start in time'],
+    ['timeout', { activeEnterUs: at(2) }, 'not_responding', 'did not stop in time, or ran longer than it may'],
     ['watchdog', {}, 'watchdog', 'missed its watchdog'],
     ['resources', {}, 'exec_failed', 'failed: resources'],
+    ['protocol', {}, 'not_responding', 'ended before it said that it is ready'],
+    ['start-limit-hit', {}, 'start_limit', 'was started too often in a short time'],
   ] as const)('by %s has the type of it', (result, changes, type, words) => {
     const { machine } = foldAll(planned(), [see(failed(MODELS, 1, 3, { result, ...changes }))])
     expect(machine.state.failing).toMatchObject([{ code: 'CM1890', type, message: `${MODELS} ${words}` }])
+  })
+
+  test.each([
+    [
+      { exitCode: 1, exitStatus: 3 },
+      { result: 'exit-code', exitStatus: 3 },
+    ],
+    [
+      { result: 'oom-kill', exitCode: 2, exitStatus: 9 },
+      { result: 'oom-kill', exitSignal: 'SIGKILL' },
+    ],
+    [{ result: 'resources', exitCode: 1, exitStatus: 1 }, { result: 'resources' }],
+    [{ execMainExitUs: at(-5), execMainStartUs: at(-9) }, { result: 'exit-code' }],
+  ])('carries how systemd saw it end: %o', (changes, end) => {
+    const [failing] = foldAll(planned(), [see(failed(MODELS, 1, 3, changes))]).machine.state.failing
+    const { result, exitStatus, exitSignal } = failing ?? {}
+    expect({ result, exitStatus, exitSignal }).toEqual({ exitStatus: undefined, exitSignal: undefined, ...end })
+    expect(failing?.invocationId).toBe(invocationOf(MODELS))
+  })
+
+  test('did not exit with the status of a main process that was only ended with it', () => {
+    const probe = failed(COMFY0, 1, 3, { exitCode: 2, exitStatus: 15 })
+    expect(foldAll(planned(), [see(probe)]).machine.state.failing).toMatchObject([
+      {
+        type: 'process_exit',
+        exitSignal: 'SIGTERM',
+        message: `${COMFY0} failed: a command before or after its main process exited with an error`,
+      },
+    ])
   })
 
   test('of an earlier start is not of this one', () => {
@@ -202,14 +216,14 @@ describe('a unit that systemd restarts', () => {
   const first = restarting(COMFY0, 1, 2, { invocationId: invocationOf(COMFY0, 1) })
   const again = { activeState: 'activating', subState: 'start', inactiveEnterUs: 0 } as const
   const second = restarting(COMFY0, 1, 4, { invocationId: invocationOf(COMFY0, 2), execMainStartUs: at(3) })
-  const givenUp = { ...second, activeState: 'failed', subState: 'failed', inactiveEnterUs: at(5) } as const
+  const givenUp = changed(second, { activeState: 'failed', subState: 'failed', inactiveEnterUs: at(5) })
 
   test('makes one failed attempt of each, and the step fails once', () => {
-    const starting = { ...first, ...again, execMainExitUs: 0 }
-    const queuedAgain = { ...first, subState: 'auto-restart-queued' }
+    const starting = changed(first, { ...again, execMainExitUs: 0 })
+    const queuedAgain = changed(first, { subState: 'auto-restart-queued' })
     const { machine, happenings } = foldAll(planned(), [
       ...[starting, first, first, queuedAgain].map((unit) => see(unit)),
-      ...[{ ...first, ...again, execMainStartUs: at(3) }, second, givenUp, givenUp].map((unit) => see(unit)),
+      ...[changed(first, { ...again, execMainStartUs: at(3) }), second, givenUp, givenUp].map((unit) => see(unit)),
     ])
     expect(attemptsOf(happenings).map(({ failing, startUs }) => [failing.attempt, startUs, failing.atUs])).toEqual([
       [1, at(1), at(2)],
@@ -220,9 +234,46 @@ describe('a unit that systemd restarts', () => {
     expect(machine.state.failing).toHaveLength(1)
   })
 
+  test('is given up at its start limit, with the cause of its last attempt', () => {
+    const waiting = foldAll(planned(), [see(first), see(second)])
+    expect(waiting.machine.state.failing).toMatchObject([{ attempt: 2, willRestart: true, result: 'exit-code' }])
+    const { machine, happenings } = foldAll(waiting.machine, [see(givenUp), see(givenUp)])
+    const [ended] = happenings
+    const last = { attempt: 2, atUs: at(4), givenUp: true, code: 'CM1990', message: `${COMFY0} exited with status 1` }
+    expect(machine.state.failing).toMatchObject([last])
+    expect(machine.state.failing[0]?.willRestart).toBeUndefined()
+    expect(happenings).toHaveLength(1)
+    expect(ended?.kind === 'step-ended' && ended.attempts).toMatchObject([{ attempt: 1, willRestart: true }, last])
+  })
+
+  test('is not given up by a failure that it is not started again after', () => {
+    const last = failed(COMFY0, 1, 4, { invocationId: invocationOf(COMFY0, 2), execMainStartUs: at(3) })
+    const { machine } = foldAll(planned(), [see(first), see(last), see(last)])
+    expect(machine.state.failing).toMatchObject([{ attempt: 2 }])
+    expect(machine.state.failing[0]).not.toHaveProperty('givenUp')
+  })
+
+  test('makes one failed attempt also where it is failed for a moment and leaves inactive by waiting', () => {
+    const passing = failed(HEALTH, 1, 2, { subState: 'failed-before-auto-restart', inactiveEnterUs: at(2.001) })
+    const waiting = changed(passing, {
+      activeState: 'activating',
+      subState: 'auto-restart',
+      inactiveExitUs: at(2.002),
+    })
+    const times = (units: readonly UnitSnapshot[]) =>
+      attemptsOf(
+        foldAll(
+          planned(),
+          units.map((unit) => see(unit)),
+        ).happenings,
+      ).map(({ failing, startUs }) => [startUs, failing.atUs, failing.exitStatus])
+    expect(times([passing, waiting])).toEqual([[at(1), at(2), 1]])
+    expect(times([waiting])).toEqual([[at(1), at(2), 1]])
+  })
+
   test('is not given up while systemd passes through failed', () => {
     const passing = failed(HEALTH, 1, 2, { subState: 'failed-before-auto-restart' })
-    const waiting = { ...passing, activeState: 'activating', subState: 'auto-restart' }
+    const waiting = changed(passing, { activeState: 'activating', subState: 'auto-restart' })
     const up = active(HEALTH, 2.2, 2.5, { execMainExitUs: at(2), inactiveEnterUs: at(2) })
     const { machine, happenings } = foldAll(planned(), [see(passing), see(waiting), see(up)])
     expect(attemptsOf(happenings)).toHaveLength(1)
@@ -240,41 +291,28 @@ describe('a unit that systemd restarts', () => {
   })
 })
 
-describe('a unit that was never started', () => {
-  test('waits without a failure of its own when the cause is known', () => {
-    const { machine, happenings } = foldAll(planned(), [see(failed(NODES, 1, 3)), jobEnded(COMFY0, 'dependency', 3)])
-    expect(attemptsOf(happenings)).toHaveLength(1)
-    expect(machine.outcomes.get(COMFY0)).toBe('blocked')
-    expect(stepState(machine, 19).state).toBe('pending')
+describe('a wall clock that is set', () => {
+  test('makes no unit older or newer than it is', () => {
+    const back = afterClockSet(active(NODES, 1, 4), 0, -3600)
+    expect(foldAll(planned(), [see(back)]).machine.outcomes.get(NODES)).toBe('active')
+    const old = afterClockSet(active(HEALTH, -50, -49), -50, 3600)
+    expect(foldAll(planned(), [see(old)]).machine.outcomes.get(HEALTH)).toBe('pending')
   })
 
-  test('fails its step when nothing else has failed', () => {
-    const { machine, happenings } = foldAll(planned(), [jobEnded(COMFY0, 'dependency', 3)])
-    expect(endsOf(happenings)).toEqual(['19 failed 3–3'])
-    expect(machine.state.failing).toMatchObject([
-      { code: 'CM1990', type: 'dependency_failed', unit: COMFY0, gpu: 'gpu0' },
-    ])
+  test('does not stretch a step that runs meanwhile', () => {
+    const unit = afterClockSet(active(NODES, 1, 4.25), 2, 3600)
+    expect(endsOf(foldAll(planned(), [see(unit)]).happenings)).toEqual(['17 done 1–4.25'])
   })
 
-  test('fails its step also when what failed before is active by now', () => {
-    const { machine } = foldAll(planned(), [
-      see(restarting(NODES, 1, 2)),
-      see(active(NODES, 1, 3)),
-      jobEnded(COMFY0, 'dependency', 4),
-    ])
-    expect(machine.state.failing).toMatchObject([{ unit: COMFY0, type: 'dependency_failed' }])
+  test('leaves every time as systemd has it while the clock is only trimmed', () => {
+    const unit = { ...active(NODES, 1, 4), activeEnterMonoUs: monoAt(3.5) }
+    expect(endsOf(foldAll(planned(), [see(unit)]).happenings)).toEqual(['17 done 1–4'])
   })
 
-  test('is a taken port when the health socket failed', () => {
-    const socket = unitOf('comfy-health.socket', { activeState: 'failed', result: 'resources' })
-    const { machine, happenings } = foldAll(planned(), [see(socket), jobEnded(HEALTH, 'dependency', 2)])
-    expect(endsOf(happenings)).toEqual(['12 failed 2–2'])
-    expect(machine.state.failing).toMatchObject([{ code: 'CM1201', type: 'port_in_use' }])
-    expect(machine.state.failing[0]?.message).toContain('port 9090')
-  })
-
-  test.each(['done', 'failed', 'timeout'])('is nothing to tell when its job ended %s', (result) => {
-    expect(foldAll(planned(), [jobEnded(COMFY0, result, 3)]).happenings).toEqual([])
+  test('does not stretch a failed attempt', () => {
+    const { happenings } = foldAll(planned(), [see(afterClockSet(failed(MODELS, 1, 3), 2, -3600))])
+    expect(attemptsOf(happenings)).toMatchObject([{ startUs: at(1), failing: { atUs: at(3) } }])
+    expect(endsOf(happenings)).toEqual(['18 failed 1–3'])
   })
 })
 
@@ -289,7 +327,7 @@ describe('after step 21', () => {
     expect(endsOf(down.happenings)).toEqual([])
     expect(down.machine.state.failing).toHaveLength(1)
     const up = foldAll(down.machine, [see(active(COMFY0, 1, 75)), see(active(COMFY0, 1, 75))])
-    expect(up.happenings).toEqual([{ kind: 'recovered', unit: COMFY0 }])
+    expect(up.happenings).toMatchObject([{ kind: 'recovered', failing: { unit: COMFY0, atUs: at(70) }, atUs: at(75) }])
     expect(up.machine.state.failing).toEqual([])
   })
 
