@@ -81,6 +81,7 @@ async function perform(work: Work, signal: AbortSignal): Promise<JobOutcome> {
     },
     signal,
   )
+  // A producer that is told of progress reads that first, and a quick job's end a round trip later.
   throttle.flush()
   if (result.kind !== 'done') return failed(work, result)
   trail.outputs = await collectOutputs(ports.comfyui.view, listOutputs(result.history))

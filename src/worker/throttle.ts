@@ -3,7 +3,7 @@ import type { Clock } from '../host/ports.ts'
 /** Lets values through at most once per interval, and always the last one. */
 export interface Throttle<T> {
   offer(value: T): void
-  /** Sends what is held back, if anything is, at once. */
+  /** Sends what is held back at once. Drops it where the first value is held and none has gone yet: it was over before that. */
   flush(): void
 }
 
@@ -18,15 +18,17 @@ export function createThrottle<T>(
   first: 'at-once' | 'held' = 'at-once',
 ): Throttle<T> {
   let sentUs = first === 'held' ? clock.nowUs() : Number.NEGATIVE_INFINITY
+  let isDue = first === 'at-once'
   let held: { readonly value: T } | undefined
   let waiting: AbortController | undefined
 
   const release = (): void => {
-    waiting?.abort()
+    waiting?.abort('over')
     waiting = undefined
     if (held === undefined) return
     const { value } = held
     held = undefined
+    isDue = true
     sentUs = clock.nowUs()
     send(value)
   }
@@ -46,6 +48,9 @@ export function createThrottle<T>(
       if (leftMs <= 0) release()
       else void wait(leftMs)
     },
-    flush: release,
+    flush() {
+      if (!isDue) held = undefined
+      release()
+    },
   }
 }

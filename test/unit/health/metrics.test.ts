@@ -110,22 +110,23 @@ describe('the metrics', () => {
   })
 
   it('says how far the models are while they come, and what they brought after', () => {
-    const progress = { done: 1, total: 3, bytes: 700, totalBytes: 2100, bytesPerSecond: 35 }
-    const withModels = (state: 'running' | 'done', changes: object): string => {
-      const step = buildStep(18, state, changes as Partial<StepState>)
-      return renderMetrics(seen(buildState({ steps: [step] })), NOW_US)
-    }
+    const withModels = (state: 'running' | 'done', changes: Partial<StepState>): string =>
+      renderMetrics(seen(buildState({ steps: [buildStep(18, state, changes)] })), NOW_US)
+    const progress = { done: 1, total: 3, bytes: 700, totalBytes: 2100, bytesPerSecond: 35, current: [] }
     const running = withModels('running', { progress })
-    expect(running).toContain('comfy_machine_model_downloaded_bytes_total 700\n')
-    expect(running).toContain('comfy_machine_model_download_size_bytes 2100\n')
-    expect(running).toContain('comfy_machine_models_installed 1\n')
     expect(running).toContain('comfy_machine_models_wanted 3\n')
-    expect(running).toContain('comfy_machine_model_download_bytes_per_second 35\n')
-    const done = withModels('done', { progress, attributes: { 'models.downloaded_bytes': 2099 } })
-    expect(done).toContain('comfy_machine_model_downloaded_bytes_total 2099\n')
-    expect(done).toContain('comfy_machine_model_download_bytes_per_second 0\n')
-    for (const changes of [{}, { progress: null }, { progress: { done: 'x' } }])
-      expect(withModels('running', changes)).not.toContain('comfy_machine_model')
+    expect(running).toContain('comfy_machine_models_installed 1\n')
+    expect(running).toContain('comfy_machine_models_processed_bytes 700\n')
+    expect(running).toContain('comfy_machine_models_size_bytes 2100\n')
+    expect(running).toContain('comfy_machine_models_bytes_per_second 35\n')
+    expect(running).not.toContain('models_downloaded_bytes')
+    const attributes = { 'models.wanted': 3, 'models.downloaded': 2, 'models.unchanged': 1 }
+    const done = withModels('done', { attributes: { ...attributes, 'models.downloaded_bytes': 2099 } })
+    expect(done).toContain('comfy_machine_models_wanted 3\n')
+    expect(done).toContain('comfy_machine_models_installed 3\n')
+    expect(done).toContain('comfy_machine_models_downloaded_bytes 2099\n')
+    expect(done).not.toContain('processed_bytes')
+    expect(withModels('running', {})).not.toContain('comfy_machine_models')
   })
 
   it('is 0 without a record', () => {

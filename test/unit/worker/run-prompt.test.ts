@@ -31,7 +31,29 @@ describe('a job', () => {
       kind: 'completed',
       value: { prompt_id: 'p1', outputs: [{ node_id: '9', filename: 'a.png', data_base64: 'cG5n' }] },
     })
-    expect(job.shown.at(-1)).toEqual({ value: 2, max: 2, node: null, prompt_id: 'p1' })
+    expect(job.shown).toEqual([])
+  })
+
+  it('that takes its time shows its progress, and the last of it too', async () => {
+    let isFinished = false
+    const ports = setUp({
+      submit: async () => {
+        ports.socket.say('progress', { node: '3', value: 1, max: 2, prompt_id: 'p1' })
+        return { kind: 'queued', promptId: 'p1' }
+      },
+      history: async () => (isFinished ? FINISHED : undefined),
+      queue: async () => ({ running: ['p1'], pending: [] }),
+    })
+    const job = fakeJob(DATA)
+    const outcome = run(ports, job, NEVER)
+    await expect.poll(() => job.shown.length).toBe(1)
+    isFinished = true
+    ports.socket.say('executing', { node: null, prompt_id: 'p1' })
+    expect(await outcome).toMatchObject({ kind: 'completed' })
+    expect(job.shown).toEqual([
+      { value: 1, max: 2, node: '3', prompt_id: 'p1' },
+      { value: 2, max: 2, node: null, prompt_id: 'p1' },
+    ])
   })
 
   it('completes by the history when messages were lost with the connection', async () => {

@@ -62,6 +62,19 @@ describe('a throttle', () => {
     expect(sent).toEqual([])
     await clock.pass(100)
     expect(sent).toEqual(['b'])
+    throttle.offer('c')
+    throttle.flush()
+    expect(sent).toEqual(['b', 'c'])
+  })
+
+  it('drops a held first one that was over before its time', async () => {
+    const clock = handClock()
+    const sent: string[] = []
+    const throttle = createThrottle<string>(clock, 100, (value) => sent.push(value), 'held')
+    throttle.offer('a')
+    throttle.flush()
+    await clock.pass(200)
+    expect(sent).toEqual([])
   })
 
   it('flushes at once and only once', async () => {
