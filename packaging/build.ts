@@ -7,8 +7,8 @@ const root = path.resolve(import.meta.dirname, '..')
 /** Where the private Node.js runtime of the Debian package lies; the command's first line names it. */
 export const runtimePath = '/usr/lib/comfy-machine/bin/node'
 
-// OpenTelemetry loads gRPC by createRequire; imported as ES modules besides, it would be there twice and not know itself.
-const oneGrpc: Plugin = {
+/** OpenTelemetry loads gRPC by createRequire; imported as ES modules besides, it would be there twice and not know itself. */
+export const oneGrpc: Plugin = {
   name: 'one-grpc',
   setup(build) {
     build.onResolve({ filter: /^@opentelemetry\/(otlp-grpc-exporter-base|exporter-.*-otlp-grpc)$/ }, (args) =>
@@ -90,6 +90,8 @@ export interface BuildOptions {
   entry?: string
   /** Default: the version of package.json. */
   version?: string
+  /** Plugins of the bundler beside those of the product. */
+  plugins?: readonly Plugin[]
 }
 
 /**
@@ -100,6 +102,7 @@ export async function buildProgram(options: BuildOptions = {}): Promise<void> {
   const folder = options.folder ?? path.join(root, 'dist')
   const entry = options.entry ?? path.join(root, 'src/main.ts')
   const version = options.version ?? (await productVersion())
+  const plugins = options.plugins ?? []
   for (const part of ['main.js', 'commands', 'chunks', 'units', 'package.json']) {
     await rm(path.join(folder, part), { recursive: true, force: true })
   }
@@ -124,14 +127,14 @@ export async function buildProgram(options: BuildOptions = {}): Promise<void> {
   await bundle({
     ...shared,
     entryPoints: [{ in: entry, out: 'main' }],
-    plugins: [oneGrpc, lightHttp, unitCommandsApart],
+    plugins: [...plugins, oneGrpc, lightHttp, unitCommandsApart],
   })
   for (const command of unitCommands) {
     const file = path.join(root, `src/commands/${command}.ts`)
     await bundle({
       ...shared,
       entryPoints: [{ in: file, out: `commands/${command}` }],
-      plugins: [oneGrpc, lightHttp, lateCron, noIntrospection],
+      plugins: [...plugins, oneGrpc, lightHttp, lateCron, noIntrospection],
     })
   }
   const main = path.join(folder, 'main.js')

@@ -3,12 +3,13 @@ import {
   type Cursor,
   cursorFile,
   listOutboxes,
+  listSegmentNumbers,
   listSegments,
   NO_CURSOR,
   parseSpans,
   readCursor,
   readLost,
-  type Segment,
+  segmentFile,
 } from './segments.ts'
 
 /** What a delivery works with. */
@@ -23,8 +24,8 @@ export interface DeliveryHost {
   readonly signal: AbortSignal
 }
 
-// A collector refuses a request of more than 4 MiB; a span takes less room in OTLP than as JSON.
-const PIECE_BYTES = 2 ** 20
+// A collector refuses a request of more than 4 MiB, and a span takes less room in OTLP than as JSON; larger pieces only take memory.
+const PIECE_BYTES = 2 ** 19
 const LINE_END = 10
 
 /** Delivers all that the outboxes hold, in the order in which it was written; the number of spans. Rejects with `send`. */
@@ -55,28 +56,27 @@ interface Piece {
 
 /** The next piece after a cursor; undefined when everything that is written is delivered. */
 async function readPiece(files: Files, directory: string, cursor: Cursor): Promise<Piece | undefined> {
-  const segments = await listSegments(files, directory)
-  const segment = segments.find(({ number }) => number >= cursor.segment)
-  if (segment === undefined) return undefined
-  const from = segment.number === cursor.segment ? cursor.offset : 0
+  const [number, following] = (await listSegmentNumbers(files, directory)).filter((each) => each >= cursor.segment)
+  if (number === undefined) return undefined
+  const from = number === cursor.segment ? cursor.offset : 0
   const { schema } = NO_CURSOR
-  const bytes = await readLines(files, segment, from)
+  const bytes = await readLines(files, segmentFile(directory, number), from)
   if (bytes.length > 0) {
-    const next = { schema, segment: segment.number, offset: from + bytes.length }
+    const next = { schema, segment: number, offset: from + bytes.length }
     return { spans: parseSpans(new TextDecoder().decode(bytes)), next }
   }
   // Only a segment that was followed by another is finished.
-  const following = segments.find(({ number }) => number > segment.number)
-  return following && { spans: [], next: { schema, segment: following.number, offset: 0 } }
+  return following === undefined ? undefined : { spans: [], next: { schema, segment: following, offset: 0 } }
 }
 
 /** Whole lines from an offset on, a piece of them; none when no line has its end yet. */
-async function readLines(files: Files, segment: Segment, from: number): Promise<Uint8Array> {
+async function readLines(files: Files, segment: string, from: number): Promise<Uint8Array> {
   // A single line may be longer than a piece.
-  for (const length of [PIECE_BYTES, segment.bytes]) {
-    const bytes = (await files.readBytes(segment.file, from, length)) ?? new Uint8Array()
+  for (const length of [PIECE_BYTES, Number.MAX_SAFE_INTEGER]) {
+    const bytes = (await files.readBytes(segment, from, length)) ?? new Uint8Array()
     const end = bytes.lastIndexOf(LINE_END) + 1
     if (end > 0) return bytes.subarray(0, end)
+    if (bytes.length < length) break
   }
   return new Uint8Array()
 }

@@ -36,12 +36,17 @@ export function segmentFile(directory: string, number: number): string {
   return path.join(directory, `${String(number).padStart(8, '0')}.ndjson`)
 }
 
-/** The segments of an outbox, oldest first. */
-export async function listSegments(files: Files, directory: string): Promise<readonly Segment[]> {
-  const numbers = (await files.list(directory)).flatMap((name) => {
+/** The numbers of an outbox's segments, oldest first. */
+export async function listSegmentNumbers(files: Files, directory: string): Promise<readonly number[]> {
+  return (await files.list(directory)).flatMap((name) => {
     const number = SEGMENT.exec(name)?.[1]
     return number === undefined ? [] : [Number(number)]
   })
+}
+
+/** The segments of an outbox, oldest first. */
+export async function listSegments(files: Files, directory: string): Promise<readonly Segment[]> {
+  const numbers = await listSegmentNumbers(files, directory)
   const sized = numbers.map(async (number): Promise<Segment> => {
     const file = segmentFile(directory, number)
     return { number, file, bytes: (await files.stat(file))?.bytes ?? 0 }

@@ -1,7 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { build } from 'esbuild'
+import { bundled } from './bundle.ts'
 import { type Finding, median, quantile, type Sample, shown, table } from './figures.ts'
 import { type BenchOptions, bootMachine, say } from './machine.ts'
 
@@ -14,7 +11,7 @@ export async function benchLatency(options: BenchOptions): Promise<readonly Find
   say(`latency: ${rounds} jobs each way`)
   const host = await bootMachine(1)
   try {
-    await host.write(PROGRAM, await bundled())
+    await host.write(PROGRAM, await bundled('latency'))
     await host.must(['systemd-run', '--unit=bare-worker', NODE, PROGRAM, 'serve'])
     const printed = await host.must([NODE, PROGRAM, 'measure', String(rounds)], { timeoutMs: 300_000 })
     const times = JSON.parse(printed) as Readonly<Record<'direct' | 'bare' | 'ours', Sample>>
@@ -37,27 +34,5 @@ export async function benchLatency(options: BenchOptions): Promise<readonly Find
     }))
   } finally {
     await host.stop()
-  }
-}
-
-async function bundled(): Promise<Uint8Array> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
-  const outfile = path.join(folder, 'latency.mjs')
-  const require = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
-  try {
-    await build({
-      entryPoints: [path.join(import.meta.dirname, 'inside/latency.ts')],
-      outfile,
-      bundle: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node24',
-      external: ['pg', 'redis', 'bullmq-otel'],
-      banner: { js: `${require} const __filename = '', __dirname = ''` },
-      logLevel: 'warning',
-    })
-    return await readFile(outfile)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
   }
 }

@@ -5,12 +5,14 @@ import { benchLatency } from './latency.ts'
 import type { BenchOptions } from './machine.ts'
 import { benchResident } from './resident.ts'
 import { benchStart } from './start.ts'
+import { benchTelemetry } from './telemetry.ts'
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Finding[]>>> = {
   commands: benchCommands,
   latency: benchLatency,
   resident: benchResident,
   start: benchStart,
+  telemetry: benchTelemetry,
 }
 
 const { values, positionals } = parseArgs({

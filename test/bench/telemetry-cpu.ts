@@ -1,0 +1,102 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Plugin } from 'esbuild'
+import { buildProgram } from '../../packaging/build.ts'
+import type { Host } from '../host/host.ts'
+import { projectRoot } from '../host/paths.ts'
+import { type Finding, median, type Sample, shown, spread, table } from './figures.ts'
+import { type BenchOptions, bootMachine, say, startMachine, stopMachine } from './machine.ts'
+
+const PROGRAM = '/usr/lib/comfy-machine'
+const CPU_FILE = '/sys/fs/cgroup/system.slice/comfy-machine.service/cpu.stat'
+const GOAL_MS = 50
+
+// What replaces a module's exports in the controller that keeps no trace; everything else of the module stays.
+const WITHOUT_TRACE: Readonly<Record<string, string>> = {
+  'emit/spans.ts':
+    "export const stepSpans = () => []; export const startupSpan = () => ({ spanId: '' }); export const incidentSpan = startupSpan",
+  'trace.ts':
+    'export const openTrace = async () => {}; export const startDelivery = openTrace; export const requestDelivery = openTrace',
+  'previous.ts':
+    'export const readPrevious = async () => undefined; export const followPrevious = readPrevious; export const keepStartup = readPrevious',
+}
+
+const noTrace: Plugin = {
+  name: 'no-trace',
+  setup(build) {
+    for (const [name, exports] of Object.entries(WITHOUT_TRACE)) {
+      const file = path.join(projectRoot, 'src', name)
+      build.onLoad({ filter: new RegExp(`/src/${name.replace('.', '\\.')}$`) }, ({ suffix }) =>
+        suffix === '?real' ? undefined : { contents: `export * from '${file}?real'; ${exports}`, loader: 'ts' },
+      )
+    }
+    build.onResolve({ filter: /\?real$/ }, (args) => ({ path: args.path.slice(0, -5), suffix: '?real' }))
+  },
+}
+
+/**
+ * CPU that one startup's trace costs the controller. Method: the same startup of two mock GPUs, in turn by the controller as it is and
+ * by one built from the same sources without the trace (no spans, no outbox, no marks, no record of the startup, no start of the
+ * delivery); the CPU time of its cgroup until READY=1, and the difference of the medians. The reports that unit processes write are
+ * read for the state as well, and are in both.
+ */
+export async function benchTelemetryCpu(options: BenchOptions): Promise<readonly Finding[]> {
+  const rounds = options.quick ? 4 : 15
+  const host = await bootMachine(2)
+  const found: Record<'with' | 'without', number[]> = { with: [], without: [] }
+  try {
+    await prepare(host)
+    for (let round = 0; round <= rounds; round += 1) {
+      say(`telemetry: CPU of the controller, round ${round} of ${rounds}`)
+      for (const way of round % 2 === 0 ? (['with', 'without'] as const) : (['without', 'with'] as const)) {
+        const ms = await measure(host, way)
+        // The first round fills caches.
+        if (round > 0) found[way].push(ms)
+      }
+    }
+  } finally {
+    await host.stop()
+  }
+  return report(found)
+}
+
+async function prepare(host: Host): Promise<void> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
+  try {
+    for (const [way, plugins] of [
+      ['with', []],
+      ['without', [noTrace]],
+    ] as const) {
+      await buildProgram({ folder, plugins })
+      await host.copyIn(path.join(folder, 'chunks'), `${PROGRAM}/chunks`)
+      await host.copyIn(path.join(folder, 'commands'), `/opt/bench/${way}`)
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function measure(host: Host, way: 'with' | 'without'): Promise<number> {
+  await stopMachine(host)
+  await host.must(['cp', `/opt/bench/${way}/up.js`, `${PROGRAM}/commands/up.js`])
+  await startMachine(host)
+  return Number(/^usage_usec ([0-9]+)$/m.exec(await host.read(CPU_FILE))?.[1]) / 1000
+}
+
+function report(found: Readonly<Record<'with' | 'without', Sample>>): readonly Finding[] {
+  const differences = found.with.map((ms, index) => ms - (found.without[index] ?? Number.NaN))
+  const cost = median(found.with) - median(found.without)
+  process.stdout.write(
+    table(`CPU of the controller until READY=1, 2 mock GPUs, ${found.with.length} rounds`, [
+      ['', 'ms: median (least–greatest)'],
+      ['as it is', spread(found.with)],
+      ['built without the trace', spread(found.without)],
+      ['difference, pair by pair', spread(differences)],
+      ['difference of the medians', shown(cost)],
+    ]),
+  )
+  const beside = `controller without trace ${shown(median(found.without))} ms`
+  const figure = "CPU of a startup's trace outside the exporter, ms"
+  return [{ figure, ours: `${shown(cost)} ms`, beside, value: cost, goal: GOAL_MS }]
+}
