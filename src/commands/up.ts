@@ -11,19 +11,20 @@ import { readIdentity } from '../host/identity.ts'
 import type { Manager } from '../host/ports.ts'
 import type { MachineHost } from '../machine-host.ts'
 import { enterPhase } from '../observe/fold-step.ts'
-import { type Identity, newMachine } from '../observe/machine.ts'
+import { type Identity, isDone, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import { type MachinePlan, RUN_DIRECTORY } from '../plan/plan.ts'
 import { followPrevious, keepStartup, readPrevious } from '../previous.ts'
 import { reportDirectory, secretsDirectory } from '../render/unit-values.ts'
 import { readUnfinished, retell, type Unfinished } from '../resume.ts'
-import { finishStartup, followUnits, StartFailure, startMachine, untilSettled } from '../startup.ts'
+import { finishStartup, followUnits, StartFailure, startMachine, startUnits, untilSettled } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
 import { openTrace, readKnownSpans, requestDelivery } from '../trace.ts'
 import { VERSION } from '../version.ts'
 import { WORKER_STATUS_FILE } from '../worker/status.ts'
 
 const TARGET = 'comfy-machine.target'
+const STEP_OF_JOBS = 13
 const WATCHDOG_MS = 20_000
 // A unit that starts, or ends its job, has a deadline of its own; the controller only must not be the first to run out of time.
 const EXTENSION_MS = 300_000
@@ -132,7 +133,7 @@ async function keepTrace(
     if (fresh === undefined) retell(recorder, known)
     else await followPrevious(host.files, recorder, fresh.previous)
     await openTrace(host, recorder)
-    if (fresh !== undefined) await keepStartup(host.files, recorder, isFirst)
+    if (fresh !== undefined) await keepPhase(host, recorder, isFirst)
   } catch (error) {
     recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
   }
@@ -157,7 +158,10 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   await controller.tracing
   void requestDelivery(recorder, manager)
   await openHub(controller, await host.files.readText(path.join(secretsDirectory(plan), 'HUB_REDIS_URL')))
-  const follower = followUnits(host, recorder, plan, manager)
+  // Without a queued job nobody knows how far the start of the units came: what that takes is done again.
+  const follower = isDone(recorder.machine, STEP_OF_JOBS)
+    ? followUnits(host, recorder, plan, manager)
+    : await startUnits(host, recorder, { plan, isPortMoved: true }, manager)
   await follower.resync()
   const { readyUs } = recorder.machine.state
   if (readyUs === undefined) {

@@ -40,6 +40,16 @@ export function foldJobNew(machine: Machine, unitName: string, atUs: number): Fo
   return endInstance(machine, shown, unitName, { state: 'done', startUs: atUs, endUs: atUs }, undefined)
 }
 
+/** As foldJobNew, of a job that was queued while nobody listened: at the earliest when the units were loaded (step 11). */
+export function foldMissedJob(machine: Machine, unit: UnitSnapshot): Folded {
+  const isQueued = unit.jobId !== 0 || unit.inactiveExitUs >= machine.state.startedUs
+  const isTold = stepsOfUnit(unit.name, 'job').every(({ step }) =>
+    stepState(machine, step.number).instances.some((each) => each.unit === unit.name && each.state === 'done'),
+  )
+  if (!isQueued || isTold) return { machine, happenings: [] }
+  return foldJobNew(machine, unit.name, stepState(machine, 11).endUs ?? machine.state.startedUs)
+}
+
 /** A job of a wanted unit ended. Only here systemd tells of units that were never started. */
 export function foldJobRemoved(machine: Machine, unitName: string, result: string, atUs: number): Folded {
   const snapshot = machine.snapshots.get(unitName)

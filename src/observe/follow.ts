@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../host/ports.ts'
 import { REPORT_FILE, type ReportLine } from '../report.ts'
 import type { Folded } from './fold-step.ts'
-import { foldJobNew, foldJobRemoved, foldUnit } from './fold-unit.ts'
+import { foldJobNew, foldJobRemoved, foldMissedJob, foldUnit } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
 
 const RESYNC_MS = 300_000
@@ -102,7 +102,10 @@ export class Follower {
   }
 
   async #resync(): Promise<void> {
-    for (const snapshot of await this.#host.manager.snapshots(this.#units)) await this.#onUnit(snapshot)
+    for (const snapshot of await this.#host.manager.snapshots(this.#units)) {
+      this.#host.fold((machine) => foldMissedJob(machine, snapshot))
+      await this.#onUnit(snapshot)
+    }
   }
 }
 

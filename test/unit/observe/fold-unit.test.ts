@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { UnitSnapshot } from '../../../src/host/ports.ts'
-import { enterPhase, type Folded } from '../../../src/observe/fold-step.ts'
-import { foldJobNew, foldJobRemoved, foldUnit } from '../../../src/observe/fold-unit.ts'
+import { endStep, enterPhase, type Folded } from '../../../src/observe/fold-step.ts'
+import { foldJobNew, foldJobRemoved, foldMissedJob, foldUnit } from '../../../src/observe/fold-unit.ts'
 import { type Happening, type Machine, stepState } from '../../../src/observe/machine.ts'
 import type { ReportLine } from '../../../src/report.ts'
 import {
@@ -338,5 +338,29 @@ describe('any order in which the manager tells', () => {
       }),
       { numRuns: 200 },
     )
+  })
+})
+
+describe('a job that was queued while nobody listened', () => {
+  const loaded = foldAll(planned(), [
+    (machine) => endStep(machine, 11, { startUs: at(0), endUs: at(1), state: 'done' }),
+  ]).machine
+  const missed =
+    (unit: UnitSnapshot) =>
+    (machine: Machine): Folded =>
+      foldMissedJob(machine, unit)
+
+  test('was queued when the units were loaded, whether it waits or has begun', () => {
+    const { happenings } = foldAll(loaded, [missed(unitOf(COMFY0, { jobId: 7 })), missed(activating(COMFY1, 4))])
+    expect(endsOf(happenings)).toEqual(['13 done 1–1'])
+  })
+
+  test('is not told again, and not made up', () => {
+    const told = foldAll(loaded, [queued(COMFY0, 2), missed(activating(COMFY0, 4)), missed(unitOf(COMFY1))])
+    expect(told.happenings).toEqual([])
+    expect(stepState(told.machine, 13).instances).toMatchObject([
+      { state: 'done', startUs: at(2) },
+      { state: 'pending' },
+    ])
   })
 })

@@ -87,6 +87,13 @@ describe('Follower', () => {
     },
   )
 
+  test('finds the jobs that were queued before it listened', async () => {
+    const { follower, machine } = follow([unitOf('comfyui@gpu0.service', { jobId: 7 })])
+    await follower.resync()
+    expect(stepState(machine(), 13).instances[0]?.state).toBe('done')
+    follower.stop()
+  })
+
   test('counts what systemd says also when the report cannot be read', async () => {
     const { follower, tell, machine, problems } = follow(
       [],
