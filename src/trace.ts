@@ -5,19 +5,50 @@ import { openOutbox } from './emit/outbox.ts'
 import { pendingDirectory } from './emit/pending.ts'
 import type { Recorder } from './emit/recorder.ts'
 import { DELIVERED, readLost, readSpans } from './emit/segments.ts'
+import type { StartupRecord } from './emit/startup-record.ts'
 import { messageOf } from './errors.ts'
 import type { Files, Manager } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
 import { type MachinePlan, TELEMETRY_DIRECTORY } from './plan/plan.ts'
+import { followPrevious, keepPhase } from './previous.ts'
 import { outboxDirectory } from './render/unit-values.ts'
+import { retell } from './resume.ts'
 
 const AGENT = 'comfy-agent'
 const DELIVERY = 'comfy-telemetry.path'
 /** The outbox of the controller. */
 const OWN = path.join(TELEMETRY_DIRECTORY, 'controller')
 
+/** What is known of a startup when its trace is to be kept. */
+interface Beginning {
+  /** An earlier controller of this startup died. */
+  readonly isResumed: boolean
+  /** It had begun the trace by then. */
+  readonly isBegun: boolean
+  readonly previous: StartupRecord | undefined
+}
+
+/** Begins the trace of a startup, or goes on with the one that an earlier controller has begun. */
+export async function keepTrace(
+  host: MachineHost,
+  recorder: Recorder,
+  { isResumed, isBegun, previous }: Beginning,
+  isFirst: boolean,
+): Promise<void> {
+  try {
+    const known = isResumed ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
+    recorder.know(known)
+    if (isResumed) retell(recorder, known)
+    if (!isBegun) await followPrevious(host.files, recorder, previous)
+    await openTrace(host, recorder)
+    if (!isBegun) await keepPhase(host.files, recorder, isFirst)
+  } catch (error) {
+    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
+  }
+}
+
 /** Keeps the spans of a startup from its first moment on. */
-export async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
+async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
   const { files } = host
   for (const directory of [TELEMETRY_DIRECTORY, OWN]) await files.makeDirectory(directory, 0o755)
   for (const directory of [path.join(TELEMETRY_DIRECTORY, DELIVERED), pendingDirectory(TELEMETRY_DIRECTORY)])
@@ -31,7 +62,7 @@ export async function openTrace(host: MachineHost, recorder: Recorder): Promise<
 }
 
 /** Ids of the spans of a trace that are on record. */
-export async function readKnownSpans(files: Files, traceId: string): Promise<ReadonlySet<string>> {
+async function readKnownSpans(files: Files, traceId: string): Promise<ReadonlySet<string>> {
   const spans = await readSpans(files, TELEMETRY_DIRECTORY, traceId)
   return new Set(spans.filter((span) => span.traceId === traceId).map(({ spanId }) => spanId))
 }

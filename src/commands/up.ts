@@ -2,7 +2,6 @@ import path from 'node:path'
 import type { WorkerActivity } from '../emit/hub-message.ts'
 import { HubPublisher } from '../emit/hub-publisher.ts'
 import { Recorder } from '../emit/recorder.ts'
-import type { StartupRecord } from '../emit/startup-record.ts'
 import { definitionOf, messageOf, toMachineError } from '../errors.ts'
 import { openControllerHost } from '../host/controller-host.ts'
 import { systemFiles } from '../host/files.ts'
@@ -14,12 +13,12 @@ import { enterPhase } from '../observe/fold-step.ts'
 import { type Identity, isDone, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import { type MachinePlan, RUN_DIRECTORY } from '../plan/plan.ts'
-import { followPrevious, keepStartup, readPrevious } from '../previous.ts'
+import { keepPhase, readPrevious } from '../previous.ts'
 import { reportDirectory, secretsDirectory } from '../render/unit-values.ts'
-import { readUnfinished, retell, type Unfinished } from '../resume.ts'
+import { readUnfinished, type Unfinished } from '../resume.ts'
 import { finishStartup, followUnits, StartFailure, startMachine, startUnits, untilSettled } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
-import { openTrace, readKnownSpans, requestDelivery } from '../trace.ts'
+import { keepTrace, requestDelivery } from '../trace.ts'
 import { VERSION } from '../version.ts'
 import { WORKER_STATUS_FILE } from '../worker/status.ts'
 
@@ -81,8 +80,10 @@ async function openController(signal: AbortSignal): Promise<Controller> {
   const isFirstState = (await systemFiles.stat(stateFile)) === undefined
   const unfinished = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
   const previous = await readPrevious(systemFiles)
-  const isSame = previous?.traceId === unfinished?.machine.state.traceId
-  const isFirst = unfinished === undefined ? isFirstState : isSame && previous?.isFirst === true
+  const isSame = unfinished !== undefined && previous?.traceId === unfinished.machine.state.traceId
+  // The record on disk is that of the startup before until this one's trace is begun.
+  const isFirstOfBoot = isSame ? previous?.isFirst === true : previous?.bootId !== own.bootId
+  const isFirst = unfinished === undefined ? isFirstState : isFirstOfBoot
   const resource = {
     'service.name': 'comfy-machine',
     'service.version': VERSION,
@@ -106,7 +107,7 @@ async function openController(signal: AbortSignal): Promise<Controller> {
     publisher,
     unfinished,
     isFirst,
-    tracing: keepTrace(host, recorder, unfinished === undefined ? { previous } : undefined, isFirst),
+    tracing: keepTrace(host, recorder, { isResumed: unfinished !== undefined, isBegun: isSame, previous }, isFirst),
     manager: undefined,
     host: {
       ...host,
@@ -119,26 +120,6 @@ async function openController(signal: AbortSignal): Promise<Controller> {
   return controller
 }
 
-/** Begins the trace of a new startup, or goes on with the one of an unfinished one. */
-async function keepTrace(
-  host: MachineHost,
-  recorder: Recorder,
-  fresh: { readonly previous: StartupRecord | undefined } | undefined,
-  isFirst: boolean,
-): Promise<void> {
-  try {
-    const known =
-      fresh === undefined ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
-    recorder.know(known)
-    if (fresh === undefined) retell(recorder, known)
-    else await followPrevious(host.files, recorder, fresh.previous)
-    await openTrace(host, recorder)
-    if (fresh !== undefined) await keepPhase(host, recorder, isFirst)
-  } catch (error) {
-    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
-  }
-}
-
 async function start(controller: Controller): Promise<void> {
   const { host, recorder } = controller
   const { follower, manager } = await startMachine(host, recorder, (config) =>
@@ -148,7 +129,7 @@ async function start(controller: Controller): Promise<void> {
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
 }
 
 async function resume(controller: Controller, plan: MachinePlan): Promise<void> {
@@ -176,7 +157,7 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
 }
 
 async function becomeReady({ host, recorder, tracing, isFirst }: Controller): Promise<void> {
@@ -186,13 +167,7 @@ async function becomeReady({ host, recorder, tracing, isFirst }: Controller): Pr
   await recorder.flush()
   host.notify.ready()
   await tracing
-  await keepPhase(host, recorder, isFirst)
-}
-
-async function keepPhase(host: MachineHost, recorder: Recorder, isFirst: boolean): Promise<void> {
-  await keepStartup(host.files, recorder, isFirst).catch((error: unknown) =>
-    recorder.warn(`how far this start has come is not kept: ${messageOf(error)}`),
-  )
+  await keepPhase(host.files, recorder, isFirst)
 }
 
 async function giveUp(controller: Controller, thrown: unknown): Promise<number> {
@@ -213,7 +188,7 @@ async function giveUp(controller: Controller, thrown: unknown): Promise<number> 
   await recorder.flush()
   if (manager !== undefined) await requestDelivery(recorder, manager)
   if (stopped && manager !== undefined) await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
   return stopped ? 0 : exitCodeOf(recorder.machine.state, thrown)
 }
 
