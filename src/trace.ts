@@ -16,6 +16,7 @@ import { retell } from './resume.ts'
 
 const AGENT = 'comfy-agent'
 const DELIVERY = 'comfy-telemetry.path'
+const DELIVERING = 'comfy-telemetry.service'
 /** The outbox of the controller. */
 const OWN = path.join(TELEMETRY_DIRECTORY, 'controller')
 
@@ -75,7 +76,12 @@ export async function openWorkerOutboxes(host: MachineHost, plan: MachinePlan): 
 /** Has systemd deliver what is recorded, from now on, when a collector is configured. Nobody waits for it. */
 export async function startDelivery(recorder: Recorder, config: MachineConfig, manager: Manager): Promise<void> {
   const settings = { ...config.environment, ...Object.fromEntries(config.secrets) }
-  if (wantsTraces(settings)) await requestDelivery(recorder, manager)
+  if (!wantsTraces(settings)) return
+  // One that still waits for more has the settings of the start before.
+  await manager
+    .stopAndWait(DELIVERING)
+    .catch((error: unknown) => recorder.warn(`the delivery keeps its old settings: ${messageOf(error)}`))
+  await requestDelivery(recorder, manager)
 }
 
 /** As startDelivery, where the configuration cannot be known: the delivery itself looks for a collector. */

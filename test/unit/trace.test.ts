@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
+import type { MachineConfig } from '../../src/config/load-config.ts'
 import { readSpans } from '../../src/emit/segments.ts'
 import { rootSpanId } from '../../src/emit/spans.ts'
 import { readStartupRecord, type StartupRecord } from '../../src/emit/startup-record.ts'
+import type { Manager } from '../../src/host/ports.ts'
 import type { MachineHost } from '../../src/machine-host.ts'
 import { TELEMETRY_DIRECTORY } from '../../src/plan/plan.ts'
-import { keepTrace } from '../../src/trace.ts'
+import { keepTrace, startDelivery } from '../../src/trace.ts'
 import { memoryFiles } from './emit/memory-files.ts'
 import { memoryRecorder } from './emit/memory-recorder.ts'
 import { at, TRACE_ID } from './observe/build-machine.ts'
@@ -43,4 +45,19 @@ test('keepTrace goes on with a trace that was begun', async () => {
   expect(recorder.machine.state.follows).toBeUndefined()
   expect(spans).toEqual([])
   expect(record).toBeUndefined()
+})
+
+test('startDelivery ends the delivery that has the settings of the start before', async () => {
+  const calls: string[] = []
+  const manager = {
+    stopAndWait: async (unit: string) => void calls.push(`stop ${unit}`),
+    start: async (unit: string) => void calls.push(`start ${unit}`),
+  }
+  const configOf = (environment: object) => ({ environment, secrets: new Map() }) as unknown as MachineConfig
+  const start = (environment: object) =>
+    startDelivery(memoryRecorder().recorder, configOf(environment), manager as unknown as Manager)
+  await start({})
+  expect(calls).toEqual([])
+  await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317' })
+  expect(calls).toEqual(['stop comfy-telemetry.service', 'start comfy-telemetry.path'])
 })
