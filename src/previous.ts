@@ -2,6 +2,7 @@ import type { Recorder } from './emit/recorder.ts'
 import { interruptedSpan } from './emit/root-spans.ts'
 import { readSpans } from './emit/segments.ts'
 import { readStartupRecord, type StartupRecord, writeStartupRecord } from './emit/startup-record.ts'
+import { messageOf } from './errors.ts'
 import type { Files } from './host/ports.ts'
 import { TELEMETRY_DIRECTORY } from './plan/plan.ts'
 import { rootSpanId } from './trace-context.ts'
@@ -27,10 +28,13 @@ export async function followPrevious(
   recorder.record(interruptedSpan(previous, spans))
 }
 
-/** Keeps how far this startup has come, where it survives a reboot. */
-export async function keepStartup(files: Files, recorder: Recorder, isFirst: boolean): Promise<void> {
+/** Keeps how far this startup has come, where it survives a reboot; says so when it cannot. */
+export async function keepPhase(files: Files, recorder: Recorder, isFirst: boolean): Promise<void> {
   const { traceId, bootId, startedUs, phase } = recorder.machine.state
-  await writeStartupRecord(files, TELEMETRY_DIRECTORY, { schema: 1, traceId, bootId, startedUs, isFirst, phase })
+  const record: StartupRecord = { schema: 1, traceId, bootId, startedUs, isFirst, phase }
+  await writeStartupRecord(files, TELEMETRY_DIRECTORY, record).catch((error: unknown) =>
+    recorder.warn(`how far this start has come is not kept: ${messageOf(error)}`),
+  )
 }
 
 function reasonOf(previous: StartupRecord, bootId: string): string {

@@ -11,7 +11,7 @@ import type { MachineHost } from './machine-host.ts'
 import { endStep } from './observe/fold-step.ts'
 import { HEALTH_SOCKET } from './observe/fold-unit.ts'
 import { Follower } from './observe/follow.ts'
-import type { Machine } from './observe/machine.ts'
+import { isDone, type Machine } from './observe/machine.ts'
 import type { MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
 import { openWorkerOutboxes, startDelivery } from './trace.ts'
@@ -63,7 +63,6 @@ export async function startMachine(
     () => reload(plan, manager.manager),
     (times) => times,
   )
-  await openWorkerOutboxes(host, plan)
   void startDelivery(recorder, config.config, manager.manager)
   const follower = await startUnits(host, recorder, generated, manager.manager)
   await untilSettled(recorder, host.signal) // 12–20 are told by the units
@@ -182,16 +181,19 @@ async function reload(
   throw new MachineError('CM1102', missing.map(({ name, loadState }) => `${name} is ${loadState}`).join(', '))
 }
 
-async function startUnits(
+/** Begins the start of every unit of a plan; what is old of the health server goes before. */
+export async function startUnits(
   host: MachineHost,
   recorder: Recorder,
-  { plan, isPortMoved }: Generated,
+  { plan, isPortMoved }: Pick<Generated, 'plan' | 'isPortMoved'>,
   manager: Manager,
 ): Promise<Follower> {
+  await openWorkerOutboxes(host, plan)
   const executors = hostExecutors(host.files, manager)
   const follower = followUnits(host, recorder, plan, manager)
   // The socket stays, so that no question is refused; a server that it started meanwhile is a new one all the same.
-  for (const unit of isPortMoved ? [HEALTH_SOCKET, HEALTH] : [HEALTH]) await execute(executors, { kind: 'stop', unit })
+  const old = isDone(recorder.machine, 12) ? [] : isPortMoved ? [HEALTH_SOCKET, HEALTH] : [HEALTH]
+  for (const unit of old) await execute(executors, { kind: 'stop', unit })
   // Starts that were asked for are not the crashes that a start limit counts.
   for (const unit of [HEALTH_SOCKET, HEALTH]) await execute(executors, { kind: 'reset-failed', unit })
   await execute(executors, { kind: 'start', unit: TARGET }).catch((error: unknown) => {

@@ -5,19 +5,51 @@ import { openOutbox } from './emit/outbox.ts'
 import { pendingDirectory } from './emit/pending.ts'
 import type { Recorder } from './emit/recorder.ts'
 import { DELIVERED, readLost, readSpans } from './emit/segments.ts'
+import type { StartupRecord } from './emit/startup-record.ts'
 import { messageOf } from './errors.ts'
 import type { Files, Manager } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
 import { type MachinePlan, TELEMETRY_DIRECTORY } from './plan/plan.ts'
+import { followPrevious, keepPhase } from './previous.ts'
 import { outboxDirectory } from './render/unit-values.ts'
+import { retell } from './resume.ts'
 
 const AGENT = 'comfy-agent'
 const DELIVERY = 'comfy-telemetry.path'
+const DELIVERING = 'comfy-telemetry.service'
 /** The outbox of the controller. */
 const OWN = path.join(TELEMETRY_DIRECTORY, 'controller')
 
+/** What is known of a startup when its trace is to be kept. */
+interface Beginning {
+  /** An earlier controller of this startup died. */
+  readonly isResumed: boolean
+  /** It had begun the trace by then. */
+  readonly isBegun: boolean
+  readonly previous: StartupRecord | undefined
+}
+
+/** Begins the trace of a startup, or goes on with the one that an earlier controller has begun. */
+export async function keepTrace(
+  host: MachineHost,
+  recorder: Recorder,
+  { isResumed, isBegun, previous }: Beginning,
+  isFirst: boolean,
+): Promise<void> {
+  try {
+    const known = isResumed ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
+    recorder.know(known)
+    if (isResumed) retell(recorder, known)
+    if (!isBegun) await followPrevious(host.files, recorder, previous)
+    await openTrace(host, recorder)
+    if (!isBegun) await keepPhase(host.files, recorder, isFirst)
+  } catch (error) {
+    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
+  }
+}
+
 /** Keeps the spans of a startup from its first moment on. */
-export async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
+async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
   const { files } = host
   for (const directory of [TELEMETRY_DIRECTORY, OWN]) await files.makeDirectory(directory, 0o755)
   for (const directory of [path.join(TELEMETRY_DIRECTORY, DELIVERED), pendingDirectory(TELEMETRY_DIRECTORY)])
@@ -31,7 +63,7 @@ export async function openTrace(host: MachineHost, recorder: Recorder): Promise<
 }
 
 /** Ids of the spans of a trace that are on record. */
-export async function readKnownSpans(files: Files, traceId: string): Promise<ReadonlySet<string>> {
+async function readKnownSpans(files: Files, traceId: string): Promise<ReadonlySet<string>> {
   const spans = await readSpans(files, TELEMETRY_DIRECTORY, traceId)
   return new Set(spans.filter((span) => span.traceId === traceId).map(({ spanId }) => spanId))
 }
@@ -44,7 +76,12 @@ export async function openWorkerOutboxes(host: MachineHost, plan: MachinePlan): 
 /** Has systemd deliver what is recorded, from now on, when a collector is configured. Nobody waits for it. */
 export async function startDelivery(recorder: Recorder, config: MachineConfig, manager: Manager): Promise<void> {
   const settings = { ...config.environment, ...Object.fromEntries(config.secrets) }
-  if (wantsTraces(settings)) await requestDelivery(recorder, manager)
+  if (!wantsTraces(settings)) return
+  // One that still waits for more has the settings of the start before.
+  await manager
+    .stopAndWait(DELIVERING)
+    .catch((error: unknown) => recorder.warn(`the delivery keeps its old settings: ${messageOf(error)}`))
+  await requestDelivery(recorder, manager)
 }
 
 /** As startDelivery, where the configuration cannot be known: the delivery itself looks for a collector. */

@@ -3,8 +3,6 @@ import type { WorkerActivity } from '../emit/hub-message.ts'
 import { HubPublisher } from '../emit/hub-publisher.ts'
 import type { ReadLines } from '../emit/last-lines.ts'
 import { Recorder } from '../emit/recorder.ts'
-import type { StartupRecord } from '../emit/startup-record.ts'
-import { messageOf } from '../errors.ts'
 import { redact } from '../health/redact.ts'
 import { openControllerHost } from '../host/controller-host.ts'
 import { systemExec } from '../host/exec.ts'
@@ -17,10 +15,10 @@ import type { MachineHost } from '../machine-host.ts'
 import { type Identity, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import { RUN_DIRECTORY } from '../plan/plan.ts'
-import { followPrevious, keepStartup, readPrevious } from '../previous.ts'
+import { readPrevious } from '../previous.ts'
 import { reportDirectory } from '../render/unit-values.ts'
-import { readUnfinished, retell, type Unfinished } from '../resume.ts'
-import { openTrace, readKnownSpans } from '../trace.ts'
+import { readUnfinished, type Unfinished } from '../resume.ts'
+import { keepTrace } from '../trace.ts'
 import { VERSION } from '../version.ts'
 import { WORKER_STATUS_FILE } from '../worker/status.ts'
 import { readResource } from './read-resource.ts'
@@ -59,8 +57,10 @@ export async function openController(signal: AbortSignal): Promise<Controller> {
   const isFirstState = (await systemFiles.stat(stateFile)) === undefined
   const unfinished = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
   const previous = await readPrevious(systemFiles)
-  const isSame = previous?.traceId === unfinished?.machine.state.traceId
-  const isFirst = unfinished === undefined ? isFirstState : isSame && previous?.isFirst === true
+  const isSame = unfinished !== undefined && previous?.traceId === unfinished.machine.state.traceId
+  // The record on disk is that of the startup before until this one's trace is begun.
+  const isFirstOfBoot = isSame ? previous?.isFirst === true : previous?.bootId !== own.bootId
+  const isFirst = unfinished === undefined ? isFirstState : isFirstOfBoot
   const resource = await readResource(systemFiles, VERSION)
   const publisher = new HubPublisher({
     state: () => recorder.machine.state,
@@ -84,7 +84,7 @@ export async function openController(signal: AbortSignal): Promise<Controller> {
     publisher,
     unfinished,
     isFirst,
-    tracing: keepTrace(host, recorder, unfinished === undefined ? { previous } : undefined, isFirst),
+    tracing: keepTrace(host, recorder, { isResumed: unfinished !== undefined, isBegun: isSame, previous }, isFirst),
     manager: undefined,
     secrets: [],
     host: {
@@ -96,26 +96,6 @@ export async function openController(signal: AbortSignal): Promise<Controller> {
     },
   }
   return controller
-}
-
-/** Begins the trace of a new startup, or goes on with the one of an unfinished one. */
-async function keepTrace(
-  host: MachineHost,
-  recorder: Recorder,
-  fresh: { readonly previous: StartupRecord | undefined } | undefined,
-  isFirst: boolean,
-): Promise<void> {
-  try {
-    const known =
-      fresh === undefined ? await readKnownSpans(host.files, recorder.machine.state.traceId) : new Set<string>()
-    recorder.know(known)
-    if (fresh === undefined) retell(recorder, known)
-    else await followPrevious(host.files, recorder, fresh.previous)
-    await openTrace(host, recorder)
-    if (fresh !== undefined) await keepStartup(host.files, recorder, isFirst)
-  } catch (error) {
-    recorder.warn(`the trace of this start is not kept: ${messageOf(error)}`)
-  }
 }
 
 async function readActivity(state: MachineState): Promise<ReadonlyMap<string, WorkerActivity>> {

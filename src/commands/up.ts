@@ -4,16 +4,18 @@ import { definitionOf, messageOf, toMachineError } from '../errors.ts'
 import { stopSignal } from '../host/signals.ts'
 import type { MachineHost } from '../machine-host.ts'
 import { enterPhase } from '../observe/fold-step.ts'
+import { isDone } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import { keepStartup } from '../previous.ts'
+import { keepPhase } from '../previous.ts'
 import { secretsDirectory } from '../render/unit-values.ts'
-import { finishStartup, followUnits, StartFailure, startMachine, untilSettled } from '../startup.ts'
+import { finishStartup, followUnits, StartFailure, startMachine, startUnits, untilSettled } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
 import { requestDelivery } from '../trace.ts'
 import { type Controller, openController } from './controller.ts'
 
 const TARGET = 'comfy-machine.target'
+const STEP_OF_JOBS = 13
 const WATCHDOG_MS = 20_000
 // A unit that starts, or ends its job, has a deadline of its own; the controller only must not be the first to run out of time.
 const EXTENSION_MS = 300_000
@@ -52,7 +54,7 @@ async function start(controller: Controller): Promise<void> {
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
 }
 
 async function resume(controller: Controller, plan: MachinePlan): Promise<void> {
@@ -64,7 +66,10 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   const secrets = await readSecrets(host, plan)
   controller.secrets = [...secrets.values()]
   await openHub(controller, secrets.get('HUB_REDIS_URL'))
-  const follower = followUnits(host, recorder, plan, manager)
+  // Without a queued job nobody knows how far the start of the units came: what that takes is done again.
+  const follower = isDone(recorder.machine, STEP_OF_JOBS)
+    ? followUnits(host, recorder, plan, manager)
+    : await startUnits(host, recorder, { plan, isPortMoved: true }, manager)
   await follower.resync()
   const { readyUs } = recorder.machine.state
   if (readyUs === undefined) {
@@ -79,7 +84,7 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
   await tendMachine(host, recorder)
   follower.stop()
   await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
 }
 
 // As the earlier controller gave them to the units.
@@ -99,13 +104,7 @@ async function becomeReady({ host, recorder, tracing, isFirst }: Controller): Pr
   await recorder.flush()
   host.notify.ready()
   await tracing
-  await keepPhase(host, recorder, isFirst)
-}
-
-async function keepPhase(host: MachineHost, recorder: Recorder, isFirst: boolean): Promise<void> {
-  await keepStartup(host.files, recorder, isFirst).catch((error: unknown) =>
-    recorder.warn(`how far this start has come is not kept: ${messageOf(error)}`),
-  )
+  await keepPhase(host.files, recorder, isFirst)
 }
 
 async function giveUp(controller: Controller, thrown: unknown): Promise<number> {
@@ -126,7 +125,7 @@ async function giveUp(controller: Controller, thrown: unknown): Promise<number> 
   await recorder.flush()
   if (manager !== undefined) await requestDelivery(recorder, manager)
   if (stopped && manager !== undefined) await endMachine(host, recorder, manager)
-  await keepPhase(host, recorder, controller.isFirst)
+  await keepPhase(host.files, recorder, controller.isFirst)
   return stopped ? 0 : exitCodeOf(recorder.machine.state, thrown)
 }
 

@@ -38,9 +38,13 @@ export async function deliverAll(host: DeliveryHost): Promise<number> {
 async function deliverOutbox({ files, clock, send, signal }: DeliveryHost, directory: string): Promise<number> {
   let cursor = await readCursor(files, directory)
   const before = cursor.spans
+  let isFirst = true
   while (!signal.aborted) {
     const piece = await readPiece(files, directory, cursor)
     if (piece === undefined) break
+    // On a full disk each try would send the same spans again: nothing is sent that cannot be noted.
+    if (isFirst) await files.writeText(cursorFile(directory), `${JSON.stringify(cursor)}\n`)
+    isFirst = false
     if (piece.spans.length > 0) await send(piece.spans)
     cursor = { ...piece.next, spans: cursor.spans + piece.spans.length, atUs: clock.nowUs() }
     // Written at once: what is between the collector's answer and this is sent again after a crash.

@@ -53,6 +53,8 @@ class SegmentedOutbox implements Outbox {
   #segment: Segment | undefined
   // Not yet in the file that counts what was given up.
   #uncounted = 0
+  // Written, and neither counted nor marked yet.
+  #isUntold = false
   // A line that an earlier process, or a full disk, has torn must not swallow the next one.
   #isTorn = true
 
@@ -70,7 +72,15 @@ class SegmentedOutbox implements Outbox {
   }
 
   async #write(): Promise<void> {
-    if (this.#lines.length === 0) return
+    if (this.#lines.length > 0) await this.#putLines()
+    if (!this.#isUntold) return
+    // Only now: spans that are in the file must not be written again because this fails.
+    await this.#countLost()
+    await markPending(this.#files, this.#directory)
+    this.#isUntold = false
+  }
+
+  async #putLines(): Promise<void> {
     const lines = this.#lines
     this.#lines = []
     try {
@@ -103,8 +113,7 @@ class SegmentedOutbox implements Outbox {
     }
     this.#isTorn = false
     this.#segment = { ...segment, bytes: segment.bytes + Buffer.byteLength(whole) }
-    await this.#countLost()
-    await markPending(this.#files, this.#directory)
+    this.#isUntold = true
   }
 
   async #openSegment(): Promise<Segment> {

@@ -106,7 +106,9 @@ export class Recorder {
 
   /** Tells the end of a step again that is on record, but whose span may not be. */
   tellAgain(happening: Happening): void {
-    this.#spans.keep(this.#machine, happening)
+    // What ended before the machine had its name was told to nobody.
+    if (this.#isNamed) this.#spans.keep(this.#machine, happening)
+    else this.#unsaid.push(happening)
   }
 
   /** Takes the names that the configuration gives the machine. What was done before is told with them. */

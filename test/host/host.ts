@@ -40,8 +40,8 @@ export interface Host {
   copyIn(from: string, to: string): Promise<void>
   /** Copies what was written on top of the layers into a folder of this machine. */
   saveChanges(folder: string): Promise<void>
-  /** Reboots in an orderly way; files stay, /run is empty. */
-  reboot(): Promise<void>
+  /** Reboots, in an orderly way or as by its reset button, of which no process is told; files stay, /run is empty. */
+  reboot(how?: 'orderly' | 'reset'): Promise<void>
   /** Ends the host like a pulled plug; resolves when nothing of it is left. May be called again. */
   stop(): Promise<void>
 }
@@ -97,8 +97,10 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
   try {
     let leader = await started(child, console_, null)
     const commands = inside(() => leader, child, folder)
-    const reboot = async (): Promise<void> => {
-      await commands.must(['systemctl', 'reboot', '--no-wall', '--no-block'])
+    const reboot: Host['reboot'] = async (how = 'orderly') => {
+      // Nothing of the host is left to say how a reset went.
+      if (how === 'reset') await commands.exec(['systemctl', 'reboot', '--force', '--force'])
+      else await commands.must(['systemctl', 'reboot', '--no-wall', '--no-block'])
       leader = await started(child, console_, leader)
     }
     return {

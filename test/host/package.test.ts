@@ -3,7 +3,7 @@ import { productVersion } from '../../packaging/build.ts'
 import { addRepository, installPackage, makeRepository, testDeb } from './apt-repo.ts'
 import { bootHost, type Host } from './host.ts'
 
-const units = ['comfy-machine.service', 'comfy-health.socket', 'comfy-health.service']
+const units = ['comfy-machine.service', 'comfy-machine-revive.service', 'comfy-health.socket', 'comfy-health.service']
 
 // One host goes through the life of the package in this order.
 describe('the Debian package', () => {

@@ -17,6 +17,7 @@ import {
   WORKSPACE,
   waitForTrace,
 } from './machine.ts'
+import { wholeTrace } from './traces.ts'
 
 const UNIT_OF_STEP: Readonly<Record<number, string>> = {
   2: 'comfy-machine.service',
@@ -27,22 +28,6 @@ const UNIT_OF_STEP: Readonly<Record<number, string>> = {
   18: 'comfy-install-models.service',
 }
 const UNIT_OF_GPU_STEP: Readonly<Record<number, string>> = { 13: 'comfyui', 19: 'comfyui', 20: 'redis-worker' }
-
-/** The root and the 21 step spans of a trace, which must be whole: nothing lost, nothing told twice. */
-function wholeTrace(spans: readonly ReceivedSpan[]): {
-  readonly root: ReceivedSpan
-  readonly steps: ReadonlyMap<number, ReceivedSpan>
-} {
-  expect(new Set(spans.map(({ spanId }) => spanId)).size).toBe(spans.length)
-  const roots = spans.filter(({ parentSpanId }) => parentSpanId === '')
-  expect(roots.map(({ name }) => name)).toEqual(['machine.startup'])
-  const [root] = roots
-  if (root === undefined) throw new Error('there is no root')
-  const own = spans.filter(({ parentSpanId }) => parentSpanId === root.spanId)
-  expect(own.map(({ name }) => name).sort()).toEqual(STEPS.map(({ event }) => event).sort())
-  expect(root.events.map(({ name }) => name).sort()).toEqual(STEPS.map(({ event }) => event).sort())
-  return { root, steps: new Map(own.map((span) => [Number(span.attributes['step_number']), span])) }
-}
 
 // One host goes through all of these starts, in this order.
 describe('the trace of a start', () => {
@@ -274,7 +259,6 @@ describe('the trace of a start', () => {
     const id = await invocationOf(host)
     const models = await invocationOf(host, 'comfy-install-models.service')
     await host.must('systemctl kill --signal=KILL --kill-whom=main comfy-machine')
-    await host.waitFor('test "$(systemctl show -P NRestarts comfy-machine)" = 1', 30_000)
     await host.waitFor('systemctl is-active comfy-machine', 60_000)
     expect(await invocationOf(host)).not.toBe(id)
     expect(await invocationOf(host, 'comfy-install-models.service')).toBe(models)

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { startupSpan } from '../../src/emit/root-spans.ts'
 import { readStartupRecord, type StartupRecord, writeStartupRecord } from '../../src/emit/startup-record.ts'
 import type { SpanRecord } from '../../src/host/ports.ts'
-import { followPrevious, keepStartup } from '../../src/previous.ts'
+import { followPrevious, keepPhase } from '../../src/previous.ts'
 import { rootSpanId } from '../../src/trace-context.ts'
 import { memoryFiles } from './emit/memory-files.ts'
 import { memoryRecorder } from './emit/memory-recorder.ts'
@@ -85,7 +85,7 @@ describe('a startup', () => {
 test('the record of a startup is read back, and one that is no record is none', async () => {
   const files = memoryFiles()
   const { recorder } = memoryRecorder()
-  await keepStartup(files, recorder, true)
+  await keepPhase(files, recorder, true)
   const read = await readStartupRecord(files, TELEMETRY)
   expect(read).toEqual({
     schema: 1,

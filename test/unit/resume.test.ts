@@ -3,10 +3,10 @@ import { stepSpanId } from '../../src/emit/spans.ts'
 import type { Files, SpanRecord } from '../../src/host/ports.ts'
 import { beginStep, endStep, failStep } from '../../src/observe/fold-step.ts'
 import { foldUnit } from '../../src/observe/fold-unit.ts'
-import { type Identity, type Machine, stepState } from '../../src/observe/machine.ts'
+import { type Identity, type Machine, newMachine, stepState } from '../../src/observe/machine.ts'
 import type { MachineState } from '../../src/observe/state.ts'
 import { readUnfinished, retell } from '../../src/resume.ts'
-import { memoryRecorder } from './emit/memory-recorder.ts'
+import { memoryRecorder, NAMES } from './emit/memory-recorder.ts'
 import { active, at, failed, foldAll, monoAt, planned, planOf, TRACE_ID } from './observe/build-machine.ts'
 
 const RUN = '/run/comfy-machine'
@@ -134,6 +134,18 @@ describe('retell', () => {
     const { recorder, spans } = retold(told.filter((id) => id !== stepIds(7)))
     await recorder.flush()
     expect(spans).toMatchObject([{ spanId: stepIds(7), startUs: at(0), endUs: at(1) }])
+  })
+
+  test('tells with its name what ended before the machine had one', async () => {
+    const { entries, outbox, recorder, spans } = memoryRecorder(
+      endStep(newMachine(identity), 5, { startUs: at(0), endUs: at(1), state: 'done' }).machine,
+    )
+    retell(recorder, new Set())
+    recorder.name(NAMES)
+    recorder.keepSpans(outbox)
+    await recorder.flush()
+    expect(spans).toMatchObject([{ attributes: { step_number: 5, workers_config: NAMES.workersConfig } }])
+    expect(entries).toMatchObject([{ fields: { COMFY_STEP: '5' } }])
   })
 
   test('lets the unit tell its step once more', async () => {

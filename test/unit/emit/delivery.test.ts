@@ -55,6 +55,16 @@ describe('a delivery', () => {
     expect(taken).toEqual([1])
   })
 
+  test('sends nothing that it cannot note, as on a full disk', async () => {
+    const { host, taken, files } = deliveryOf({ [A]: lineOf(1) })
+    files.room = 0
+    await expect(deliverAll(host)).rejects.toThrow('ENOSPC')
+    expect(taken).toEqual([])
+    files.room = 1e6
+    await deliverAll(host)
+    expect(taken).toEqual([1])
+  })
+
   test('leaves a line alone that has no end yet, and is not led astray by a torn one', async () => {
     const { host, taken, files } = deliveryOf({ [A]: `${lineOf(1)}{"torn ä\n${lineOf(2)}${lineOf(3).slice(0, 30)}` })
     await deliverAll(host)

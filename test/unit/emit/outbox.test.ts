@@ -85,6 +85,20 @@ describe('an outbox', () => {
     expect([lost, await readLost(files, OUTBOX)]).toEqual([[1], 1])
   })
 
+  test('writes nothing twice when what it lost cannot be counted yet', async () => {
+    const files = memoryFiles()
+    files.room = 3 * LINE
+    const outbox = openOutbox(files, OUTBOX, { segmentBytes: 2 * LINE })
+    for (const id of [1, 2, 3]) await outbox.append([spanOf(id)])
+    // The first segment makes way; its two spans leave no room for their number.
+    await expect(outbox.append([spanOf(4), spanOf(5)])).rejects.toThrow('ENOSPC')
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([3, 4, 5])
+    files.room = 1e6
+    await outbox.append([])
+    expect(idsOf(await readSpans(files, '/t'))).toEqual([3, 4, 5])
+    expect(await readLost(files, OUTBOX)).toBe(2)
+  })
+
   test('marks what is new where somebody delivers', async () => {
     const files = memoryFiles()
     await openOutbox(files, OUTBOX).append([spanOf(1)])
