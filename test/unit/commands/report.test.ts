@@ -56,6 +56,7 @@ describe('report', () => {
     ]) {
       expect(byPath.has(path), path).toBe(true)
     }
+    expect(byPath.get('trace.json')).toContain('comfy-machine trace --json')
     expect(byPath.get('journal.txt')).toContain('-n 5000 -u comfy* -u redis-worker*')
     expect(byPath.get('units/comfy-discover.service.d/10-comfy.conf')).toContain('[redacted]')
     expect(byPath.get('versions/nvidia.txt')).toContain('nvidia-smi ended with 127')
