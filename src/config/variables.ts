@@ -113,7 +113,11 @@ export const VARIABLES: readonly Variable[] = [
     'url',
     'OTLP gRPC endpoint; unset, telemetry stays in the journal and the outbox.',
   ),
-  row('OTEL_METRICS_EXPORTER', 'text', 'otlp to push the metrics to that endpoint as well; unset, /metrics is scraped.'),
+  row(
+    'OTEL_METRICS_EXPORTER',
+    'text',
+    'otlp to push the metrics to that endpoint as well; unset, /metrics is scraped.',
+  ),
   row('OTEL_EXPORTER_OTLP_HEADERS', 'text', 'Headers for the OTLP endpoint, such as its key.', { secret: true }),
 ]
 
