@@ -50,7 +50,7 @@ console.log(lines.length, (user + system) / 1e3 / 100)`
 /**
  * CPU that one startup's trace costs the controller. Method: the same startup of two mock GPUs, in turn by the controller as it is and
  * by one built from the same sources without the trace (no spans, no outbox, no marks, no record of the startup, no start of the
- * delivery); the CPU time of its cgroup until READY=1, and the difference of the medians. What unit processes report is read for the
+ * delivery); the CPU time of its cgroup until READY=1, and the difference pair by pair. What unit processes report is read for the
  * state as well, and is in both; their part is the writing of the lines, measured alone by a process that writes the same ones.
  */
 export async function benchTelemetryCpu(options: BenchOptions): Promise<readonly Finding[]> {
@@ -95,8 +95,16 @@ async function prepare(host: Host): Promise<void> {
 async function measure(host: Host, way: 'with' | 'without'): Promise<number> {
   await stopMachine(host)
   await host.must(['cp', `/opt/bench/${way}/up.js`, `${PROGRAM}/commands/up.js`])
+  const before = await spoolBytes(host)
   await startMachine(host)
-  return Number(/^usage_usec ([0-9]+)$/m.exec(await host.read(CPU_FILE))?.[1]) / 1000
+  const ms = Number(/^usage_usec ([0-9]+)$/m.exec(await host.read(CPU_FILE))?.[1]) / 1000
+  if ((await spoolBytes(host)) > before !== (way === 'with'))
+    throw new Error(`the controller "${way}" trace is not what it says`)
+  return ms
+}
+
+async function spoolBytes(host: Host): Promise<number> {
+  return Number(await host.must('cat /var/lib/comfy-machine/telemetry/controller/*.ndjson | wc -c'))
 }
 
 function report(
@@ -105,14 +113,14 @@ function report(
   reportsMs: number,
 ): readonly Finding[] {
   const differences = found.with.map((ms, index) => ms - (found.without[index] ?? Number.NaN))
-  const cost = median(found.with) - median(found.without)
+  const cost = median(differences)
   process.stdout.write(
     table(`CPU of the controller until READY=1, 2 mock GPUs, ${found.with.length} rounds`, [
       ['', 'ms: median (least–greatest)'],
       ['as it is', spread(found.with)],
       ['built without the trace', spread(found.without)],
       ['difference, pair by pair', spread(differences)],
-      ['difference of the medians', shown(cost)],
+      ['difference of the medians', shown(median(found.with) - median(found.without))],
       [`${lines} lines of reports, written by units`, shown(reportsMs)],
     ]),
   )
