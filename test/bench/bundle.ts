@@ -8,7 +8,8 @@ import { oneGrpc } from '../../packaging/build.ts'
 export async function bundled(name: string): Promise<Uint8Array> {
   const folder = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
   const outfile = path.join(folder, `${name}.mjs`)
-  const require = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+  const require =
+    "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);"
   try {
     await build({
       entryPoints: [path.join(import.meta.dirname, `inside/${name}.ts`)],
