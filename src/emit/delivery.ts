@@ -27,6 +27,9 @@ export interface DeliveryHost {
 // A collector refuses a request of more than 4 MiB, and a span takes less room in OTLP than as JSON; larger pieces only take memory.
 const PIECE_BYTES = 2 ** 19
 const LINE_END = 10
+// W3C Trace Context: all zero is no id.
+const TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/
+const SPAN_ID = /^(?!0{16})[0-9a-f]{16}$/
 
 /** Delivers all that the outboxes hold, in the order in which it was written; the number of spans. Rejects with `send`. */
 export async function deliverAll(host: DeliveryHost): Promise<number> {
@@ -67,11 +70,14 @@ async function readPiece(files: Files, directory: string, cursor: Cursor): Promi
   const bytes = await readLines(files, segmentFile(directory, number), from)
   if (bytes.length > 0) {
     const next = { schema, segment: number, offset: from + bytes.length }
-    return { spans: parseSpans(new TextDecoder().decode(bytes)), next }
+    return { spans: parseSpans(new TextDecoder().decode(bytes)).filter(isDeliverable), next }
   }
   // Only a segment that was followed by another is finished.
   return following === undefined ? undefined : { spans: [], next: { schema, segment: following, offset: 0 } }
 }
+
+// A collector refuses a request for one such span, and with it all that follow.
+const isDeliverable = ({ traceId, spanId }: SpanRecord): boolean => TRACE_ID.test(traceId) && SPAN_ID.test(spanId)
 
 /** Whole lines from an offset on, a piece of them; none when no line has its end yet. */
 async function readLines(files: Files, segment: string, from: number): Promise<Uint8Array> {

@@ -86,10 +86,18 @@ export function parseSpans(text: string): readonly SpanRecord[] {
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
   return whole.split('\n').flatMap((line): readonly SpanRecord[] => {
     const span = line.trim() === '' ? undefined : parseObject(line)
-    return typeof span?.['traceId'] === 'string' && typeof span['spanId'] === 'string'
-      ? [span as unknown as SpanRecord]
-      : []
+    return span !== undefined && isSpan(span) ? [span as unknown as SpanRecord] : []
   })
+}
+
+function isSpan(span: Readonly<Record<string, unknown>>): boolean {
+  const isObject = (name: string): boolean => typeof span[name] === 'object' && span[name] !== null
+  return (
+    ['traceId', 'spanId', 'name'].every((name) => typeof span[name] === 'string') &&
+    ['startUs', 'endUs'].every((name) => Number.isFinite(span[name])) &&
+    ['attributes', 'resource'].every(isObject) &&
+    ['events', 'links'].every((name) => Array.isArray(span[name]))
+  )
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {

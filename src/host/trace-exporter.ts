@@ -1,6 +1,11 @@
-import { convertLegacyOtlpGrpcOptions, createOtlpGrpcExportDelegate } from '@opentelemetry/otlp-grpc-exporter-base'
-import { OtlpEncoder } from './otlp-encoder.ts'
+import { type HrTime, SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api'
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
+import { resourceFromAttributes } from '@opentelemetry/resources'
+import type { Attributes } from '../report.ts'
+import { VERSION } from '../version.ts'
 import type { SpanRecord } from './ports.ts'
+
+type ExportedSpan = Parameters<OTLPTraceExporter['export']>[0][number]
 
 /** Delivers spans to the collector of the standard OTEL_* variables. */
 export interface TraceExporter {
@@ -10,45 +15,88 @@ export interface TraceExporter {
 }
 
 const OK = 0
-const METHOD = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 /**
  * A collector that hangs may have read the request: it is waited for, as long as the connection lives, because to send
  * the same spans again would double them when it wakes. A connection that dies ends the wait at once.
  */
 const PATIENCE_MS = 86_400_000
 
-type Delegate = ReturnType<typeof createOtlpGrpcExportDelegate<readonly SpanRecord[], object>>
-
 /** An OTLP gRPC exporter configured by `settings`, the standard OTEL_* variables. */
 export function openExporter(settings: Readonly<Record<string, string>>): TraceExporter {
   // The exporter reads its standard variables from the environment of the process only.
   Object.assign(process.env, settings)
   const isTimed = Object.keys(settings).some((name) => /^OTEL_EXPORTER_OTLP_(TRACES_)?TIMEOUT$/.test(name))
-  const encoder = new OtlpEncoder()
-  // The transport, with TLS, headers and compression, is OpenTelemetry's; its spans would have to be made of ours first.
-  const delegate: Delegate = createOtlpGrpcExportDelegate(
-    convertLegacyOtlpGrpcOptions(isTimed ? {} : { timeoutMillis: PATIENCE_MS }, 'TRACES'),
-    { serializeRequest: (spans) => encoder.encode(spans), deserializeResponse: () => ({}) },
-    'otlp_grpc_span_exporter',
-    { name: 'span', countItems: (spans) => spans.length },
-    undefined,
-    'TraceExportService',
-    METHOD,
-  )
+  const exporter = new OTLPTraceExporter(isTimed ? {} : { timeoutMillis: PATIENCE_MS })
   return {
-    send: (spans) => exportAll(delegate, spans),
+    send: (spans) => exportAll(exporter, toExported(spans)),
     // Shutting down a connection that never came about is refused by the exporter; there is nothing left to do then.
     close: async () => {
-      await Promise.allSettled([delegate.shutdown()])
+      await Promise.allSettled([exporter.shutdown()])
     },
   }
 }
 
-function exportAll(delegate: Delegate, spans: readonly SpanRecord[]): Promise<void> {
+/** Records as the exporter takes them; spans of equal resources share one, because it groups by the object. */
+function toExported(records: readonly SpanRecord[]): ExportedSpan[] {
+  const resources = new Map<string, ExportedSpan['resource']>()
+  const resourceOf = (attributes: Attributes): ExportedSpan['resource'] => {
+    const key = JSON.stringify(attributes)
+    const known = resources.get(key) ?? resourceFromAttributes(attributes)
+    resources.set(key, known)
+    return known
+  }
+  return records.map((record) => toSpan(record, resourceOf(record.resource)))
+}
+
+const SCOPE = { name: 'comfy-machine', version: VERSION }
+const KINDS = {
+  internal: SpanKind.INTERNAL,
+  server: SpanKind.SERVER,
+  client: SpanKind.CLIENT,
+  producer: SpanKind.PRODUCER,
+  consumer: SpanKind.CONSUMER,
+} as const
+
+function toSpan(record: SpanRecord, resource: ExportedSpan['resource']): ExportedSpan {
+  const { traceId, spanId, parentSpanId, error } = record
+  const contextOf = (span: string, trace = traceId) => ({
+    traceId: trace,
+    spanId: span,
+    traceFlags: TraceFlags.SAMPLED,
+    isRemote: false,
+  })
+  const context = contextOf(spanId)
+  return {
+    name: record.name,
+    kind: KINDS[record.kind ?? 'internal'],
+    spanContext: () => context,
+    ...(parentSpanId === undefined ? {} : { parentSpanContext: contextOf(parentSpanId) }),
+    startTime: hrTime(record.startUs),
+    endTime: hrTime(record.endUs),
+    duration: hrTime(Math.max(0, record.endUs - record.startUs)),
+    status: error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: error },
+    attributes: record.attributes,
+    events: record.events.map(({ name, atUs, attributes }) => ({ name, time: hrTime(atUs), attributes })),
+    links: record.links.map((link) => ({
+      context: contextOf(link.spanId, link.traceId),
+      ...(link.attributes === undefined ? {} : { attributes: link.attributes }),
+    })),
+    ended: true,
+    resource,
+    instrumentationScope: SCOPE,
+    droppedAttributesCount: 0,
+    droppedEventsCount: 0,
+    droppedLinksCount: 0,
+  }
+}
+
+function exportAll(exporter: OTLPTraceExporter, spans: ExportedSpan[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    delegate.export(spans, ({ code, error }) => {
+    exporter.export(spans, ({ code, error }) => {
       if (code === OK) resolve()
       else reject(error ?? new Error('the collector refused the spans'))
     })
   })
 }
+
+const hrTime = (us: number): HrTime => [Math.floor(us / 1_000_000), Math.round((us % 1_000_000) * 1_000)]

@@ -3,8 +3,12 @@ import { deliverAll, readSpoolFigures } from '../../../src/emit/delivery.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
 import { memoryFiles } from './memory-files.ts'
 
+const EMPTY = {
+  traceId: 'a'.repeat(32),
+  ...{ startUs: 1, endUs: 2, attributes: {}, resource: {}, events: [], links: [] },
+}
 const lineOf = (id: number, more = ''): string =>
-  `${JSON.stringify({ traceId: 'a'.repeat(32), spanId: String(id).padStart(16, '0'), name: `ä${more}` })}\n`
+  `${JSON.stringify({ ...EMPTY, spanId: String(id).padStart(16, '0'), name: `ä${more}` })}\n`
 const A = '/t/controller/00000001.ndjson'
 const B = '/t/controller/00000002.ndjson'
 
@@ -91,6 +95,15 @@ describe('a delivery', () => {
     })
     await deliverAll(host)
     expect(requests).toEqual([2, 2, 1, 1])
+  })
+
+  test('leaves out what a collector would refuse, and what is no span', async () => {
+    const bad = [{ ...EMPTY, spanId: '1', name: 'x' }, { ...EMPTY, spanId: '0'.repeat(16), name: 'x' }, { name: 'x' }]
+    const { host, taken } = deliveryOf({
+      [A]: `${bad.map((each) => `${JSON.stringify(each)}\n`).join('')}${lineOf(4)}`,
+    })
+    expect(await deliverAll(host)).toBe(1)
+    expect(taken).toEqual([4])
   })
 
   test('ends after what is under way when it is told to stop', async () => {
