@@ -25,14 +25,17 @@ function randomOf(seed: number): () => number {
   }
 }
 
+const MAIN_PID = 'systemctl show -P MainPID comfy-machine'
+const PID = `pid=$(${MAIN_PID})`
 const KILL = 'systemctl kill --signal=KILL --kill-whom=main comfy-machine 2>/dev/null'
 
 // A controller that has no process yet is waited for: it is then killed in its very first moment.
 async function startAndKill(host: Host, moments: readonly number[]): Promise<number> {
-  const kills = moments.map((ms) => `sleep ${(ms / 1000).toFixed(3)}; until ${KILL}; do sleep 0.005; done`)
+  const kills = moments.map((ms) => `sleep ${(ms / 1000).toFixed(3)}; until ${PID} && ${KILL}; do sleep 0.005; done`)
   const begunMs = Date.now()
   const lines = ['systemctl start --no-block comfy-machine', ...kills]
-  const isUp = 'until systemctl is-active -q comfy-machine; do sleep 0.05; done'
+  // systemd takes a moment to see that a process is dead: it is up when another one is.
+  const isUp = `until [ "$(${MAIN_PID})" != "$pid" ] && systemctl is-active -q comfy-machine; do sleep 0.05; done`
   const { code } = await host.exec([...lines, isUp].join('\n'), { timeoutMs: 25_000 })
   if (code !== 0) {
     const units = '-u comfy-machine -u comfy-machine-revive'
