@@ -24,8 +24,8 @@ export interface DeliveryHost {
   readonly signal: AbortSignal
 }
 
-// A collector refuses a request of more than 4 MiB, and a span takes less room in OTLP than as JSON; larger pieces only take memory.
-const PIECE_BYTES = 2 ** 19
+// A collector refuses a request of more than 4 MiB; a span takes less room in OTLP than as JSON.
+const PIECE_BYTES = 2 ** 20
 const LINE_END = 10
 // W3C Trace Context: all zero is no id.
 const TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/

@@ -36,16 +36,20 @@ export function openExporter(settings: Readonly<Record<string, string>>): TraceE
   }
 }
 
-/** Records as the exporter takes them; spans of equal resources share one, because it groups by the object. */
+/** Records as the exporter takes them; spans in a row with equal resources share one, because it groups by the object. */
 function toExported(records: readonly SpanRecord[]): ExportedSpan[] {
-  const resources = new Map<string, ExportedSpan['resource']>()
-  const resourceOf = (attributes: Attributes): ExportedSpan['resource'] => {
-    const key = JSON.stringify(attributes)
-    const known = resources.get(key) ?? resourceFromAttributes(attributes)
-    resources.set(key, known)
-    return known
-  }
-  return records.map((record) => toSpan(record, resourceOf(record.resource)))
+  let last: { readonly attributes: Attributes; readonly resource: ExportedSpan['resource'] } | undefined
+  return records.map((record) => {
+    const attributes = record.resource
+    if (last === undefined || !isEqual(last.attributes, attributes))
+      last = { attributes, resource: resourceFromAttributes(attributes) }
+    return toSpan(record, last.resource)
+  })
+}
+
+function isEqual(one: Attributes, other: Attributes): boolean {
+  const names = Object.keys(one)
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name])
 }
 
 const SCOPE = { name: 'comfy-machine', version: VERSION }

@@ -15,12 +15,12 @@ const GOAL_MS = 50
 
 // What replaces a module's exports in the controller that keeps no trace; everything else of the module stays.
 const WITHOUT_TRACE: Readonly<Record<string, string>> = {
-  'emit/spans.ts':
-    "export const stepSpans = () => []; export const startupSpan = () => ({ spanId: '' }); export const incidentSpan = startupSpan",
+  'emit/spans.ts': 'export const stepSpans = () => []',
+  'emit/root-spans.ts':
+    "export const startupSpan = () => ({ spanId: '' }); export const incidentSpan = startupSpan; export const recoverySpan = startupSpan",
   'trace.ts':
-    'export const openTrace = async () => {}; export const startDelivery = openTrace; export const requestDelivery = openTrace',
-  'previous.ts':
-    'export const readPrevious = async () => undefined; export const followPrevious = readPrevious; export const keepStartup = readPrevious',
+    'export const keepTrace = async () => {}; export const startDelivery = keepTrace; export const requestDelivery = keepTrace',
+  'previous.ts': 'export const readPrevious = async () => undefined; export const keepPhase = readPrevious',
 }
 
 const noTrace: Plugin = {

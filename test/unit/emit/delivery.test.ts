@@ -88,8 +88,8 @@ describe('a delivery', () => {
     expect(await readSpoolFigures(host.files, '/t')).toMatchObject({ deliveredSpans: 8, lastDeliveryUs: 5 })
   })
 
-  test('sends pieces of half a megabyte, and a single line of any size', async () => {
-    const large = 'x'.repeat(200_000)
+  test('sends pieces of a megabyte, and a single line of any size', async () => {
+    const large = 'x'.repeat(400_000)
     const { host, requests } = deliveryOf({
       [A]: [1, 2, 3, 4, 5].map((id) => lineOf(id, large)).join('') + lineOf(6, 'y'.repeat(3e6)),
     })
