@@ -54,6 +54,8 @@ async function openTrace(host: MachineHost, recorder: Recorder): Promise<void> {
   for (const directory of [TELEMETRY_DIRECTORY, OWN]) await files.makeDirectory(directory, 0o755)
   for (const directory of [path.join(TELEMETRY_DIRECTORY, DELIVERED), pendingDirectory(TELEMETRY_DIRECTORY)])
     await makeForAgent(files, directory)
+  for (const directory of [TELEMETRY_DIRECTORY, OWN, path.join(TELEMETRY_DIRECTORY, DELIVERED)])
+    await removeUnfinished(files, directory)
   recorder.note({ lostSpans: await readLost(files, OWN) })
   const onLost = (count: number): void => {
     recorder.note({ lostSpans: recorder.machine.state.lostSpans + count })
@@ -89,6 +91,15 @@ export async function requestDelivery(recorder: Recorder, manager: Manager): Pro
   await manager
     .start(DELIVERY)
     .catch((error: unknown) => recorder.warn(`the trace is not delivered yet: ${messageOf(error)}`))
+}
+
+// Who is killed while it replaces a file leaves the new one under its temporary name.
+async function removeUnfinished(files: Files, directory: string): Promise<void> {
+  for (const name of await files.list(directory)) {
+    const pid = /^\..+\.([0-9]+)\.[0-9]+\.tmp$/.exec(name)?.[1]
+    const isOver = pid !== undefined && (await files.stat(`/proc/${pid}`)) === undefined
+    if (isOver) await files.remove(path.join(directory, name))
+  }
 }
 
 async function makeForAgent(files: Files, directory: string): Promise<void> {

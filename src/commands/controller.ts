@@ -4,6 +4,7 @@ import { HubPublisher } from '../emit/hub-publisher.ts'
 import type { ReadLines } from '../emit/last-lines.ts'
 import { Recorder } from '../emit/recorder.ts'
 import { redact } from '../health/redact.ts'
+import { systemClock } from '../host/clock.ts'
 import { openControllerHost } from '../host/controller-host.ts'
 import { systemExec } from '../host/exec.ts'
 import { systemFiles } from '../host/files.ts'
@@ -11,6 +12,7 @@ import { hostName } from '../host/host-attributes.ts'
 import { readIdentity } from '../host/identity.ts'
 import { readLastLines } from '../host/journal-reader.ts'
 import type { Manager } from '../host/ports.ts'
+import { wasRestarted } from '../host/restarted.ts'
 import type { MachineHost } from '../machine-host.ts'
 import { type Identity, newMachine } from '../observe/machine.ts'
 import type { MachineState } from '../observe/state.ts'
@@ -55,7 +57,8 @@ export async function openController(signal: AbortSignal): Promise<Controller> {
   }
   const stateFile = path.join(RUN_DIRECTORY, 'state.json')
   const isFirstState = (await systemFiles.stat(stateFile)) === undefined
-  const unfinished = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
+  const left = await readUnfinished(systemFiles, RUN_DIRECTORY, own)
+  const unfinished = left !== undefined && (await wasRestarted(systemFiles, systemExec, systemClock)) ? left : undefined
   const previous = await readPrevious(systemFiles)
   const isSame = unfinished !== undefined && previous?.traceId === unfinished.machine.state.traceId
   // The record on disk is that of the startup before until this one's trace is begun.

@@ -69,7 +69,8 @@ export function cursorFile(directory: string): string {
 
 /** How far an outbox is delivered. A cursor that cannot be read counts as none: to deliver twice is better than never. */
 export async function readCursor(files: Files, directory: string): Promise<Cursor> {
-  const text = await files.readText(cursorFile(directory))
+  // The delivery's user writes there, and a root process reads.
+  const text = await files.readForeign(cursorFile(directory)).catch(() => undefined)
   const cursor = text === undefined ? undefined : parseObject(text)
   return cursor?.['schema'] === 1 ? { ...NO_CURSOR, ...cursor } : NO_CURSOR
 }

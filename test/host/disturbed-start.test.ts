@@ -113,7 +113,7 @@ describe('a start in the middle of which', () => {
     const states = STEPS.map(({ event }) => spans.find(({ name }) => name === event)?.attributes['step.state'])
     expect(states).toEqual(STEPS.map(({ number }) => (number === 18 ? 'skipped' : 'done')))
     const { ConditionTimestamp = '' } = await show(host, 'comfy-install-models', 'ConditionTimestamp')
-    const skipped = spans.find(({ attributes }) => attributes['step_number'] === 18)
+    const skipped = spans.find(({ name }) => name === 'machine.models.install')
     expect([skipped?.startUs, skipped?.endUs]).toEqual(Array(2).fill(toMicroseconds(ConditionTimestamp)))
     await host.must(['rm', DROP_IN])
   })
@@ -129,7 +129,7 @@ describe('a start in the middle of which', () => {
     expect(status).toMatchObject({ phase: 'failed', trace_id: trace })
     expect(status.failing.map(({ step, code }) => [step, code])).toEqual([[18, 'CM1802']])
     const spans = await waitForTrace(host, trace)
-    const failed = spans.find(({ attributes }) => attributes['step_number'] === 18)
+    const failed = spans.find(({ name }) => name === 'machine.models.install')
     const times = await show(host, 'comfy-install-models', 'InactiveExitTimestamp', 'ExecMainExitTimestamp')
     expect([failed?.startUs, failed?.endUs]).toEqual([
       toMicroseconds(times['InactiveExitTimestamp'] ?? ''),

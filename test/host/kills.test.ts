@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readSpans } from '../fixtures/spans.ts'
 import type { Host } from './host.ts'
-import { bootMachine, readStatus, startToReady, stop, waitForTrace } from './machine.ts'
+import { bootMachine, invocationOf, readStatus, startToReady, stop, waitForTrace } from './machine.ts'
 import { spansOf, TELEMETRY, waitForDelivery, wholeTrace } from './traces.ts'
 
 const STARTUPS = 20
@@ -130,10 +130,20 @@ describe(`20 startups whose controller is killed (COMFY_TEST_SEED=${SEED})`, () 
     await stop(host)
   })
 
-  test('do not bring a machine back that is stopped', async () => {
+  test('do not bring a machine back that is stopped; its next start is another one', async () => {
     await startToReady(host)
+    const before = (await readStatus(host)).trace_id
+    const running = await invocationOf(host, 'comfyui@gpu0.service')
     await host.must(`${KILL}; systemctl stop comfy-machine`)
     await new Promise((resolve) => setTimeout(resolve, 2_000))
     expect((await host.exec(['systemctl', 'is-active', 'comfy-machine'])).stdout.trim()).toMatch(/^(inactive|failed)$/)
+    await startToReady(host)
+    const { trace_id } = await readStatus(host)
+    expect(trace_id).not.toBe(before)
+    expect(await invocationOf(host, 'comfyui@gpu0.service')).not.toBe(running)
+    const { root } = wholeTrace(await waitForTrace(host, trace_id))
+    expect(root.links).toMatchObject([
+      { traceId: before, attributes: { 'link.reason': 'restart after the controller ended' } },
+    ])
   })
 })

@@ -61,3 +61,12 @@ test('startDelivery ends the delivery that has the settings of the start before'
   await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317' })
   expect(calls).toEqual(['stop comfy-telemetry.service', 'start comfy-telemetry.path'])
 })
+
+test('what was left unfinished by a process that is gone is removed, that of a living one is not', async () => {
+  const name = (pid: number): string => `${TELEMETRY_DIRECTORY}/delivered/.controller.json.${pid}.1.tmp`
+  const files = memoryFiles({ [name(7)]: 'x', [name(8)]: 'y', '/proc/8': '' })
+  const { recorder } = memoryRecorder()
+  const host = { files } as unknown as MachineHost
+  await keepTrace(host, recorder, { isResumed: false, isBegun: false, previous: undefined }, true)
+  expect([files.texts.has(name(7)), files.texts.has(name(8))]).toEqual([false, true])
+})
