@@ -117,6 +117,8 @@ class Connection implements Bus {
       const reply = await Promise.race([this.#bus.call(message), lost])
       return (reply?.body ?? []).map(unwrap)
     } catch (error) {
+      // A MachineError has a type as well, which is none of D-Bus.
+      if (error instanceof MachineError) throw error
       const name = (error as { type?: unknown }).type
       if (typeof name === 'string') throw new BusReplyError(name, messageOf(error))
       throw error
