@@ -1,4 +1,4 @@
-import { type HrTime, SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api'
+import { type HrTime, type SpanContext, SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import type { Attributes } from '../report.ts'
@@ -6,6 +6,7 @@ import { VERSION } from '../version.ts'
 import type { SpanRecord } from './ports.ts'
 
 type ExportedSpan = Parameters<OTLPTraceExporter['export']>[0][number]
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Delivers spans to the collector of the standard OTEL_* variables. */
 export interface TraceExporter {
@@ -61,30 +62,27 @@ const KINDS = {
   consumer: SpanKind.CONSUMER,
 } as const
 
+const contextOf = (traceId: string, spanId: string): SpanContext => {
+  return { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: false }
+}
+
+// In one piece, without spreads: it is made for every span of a backlog.
 function toSpan(record: SpanRecord, resource: ExportedSpan['resource']): ExportedSpan {
-  const { traceId, spanId, parentSpanId, error } = record
-  const contextOf = (span: string, trace = traceId) => ({
-    traceId: trace,
-    spanId: span,
-    traceFlags: TraceFlags.SAMPLED,
-    isRemote: false,
-  })
-  const context = contextOf(spanId)
-  return {
+  const { traceId, parentSpanId, error } = record
+  const context = contextOf(traceId, record.spanId)
+  const span: Writable<ExportedSpan> = {
     name: record.name,
     kind: KINDS[record.kind ?? 'internal'],
     spanContext: () => context,
-    ...(parentSpanId === undefined ? {} : { parentSpanContext: contextOf(parentSpanId) }),
     startTime: hrTime(record.startUs),
     endTime: hrTime(record.endUs),
     duration: hrTime(Math.max(0, record.endUs - record.startUs)),
     status: error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: error },
     attributes: record.attributes,
     events: record.events.map(({ name, atUs, attributes }) => ({ name, time: hrTime(atUs), attributes })),
-    links: record.links.map((link) => ({
-      context: contextOf(link.spanId, link.traceId),
-      ...(link.attributes === undefined ? {} : { attributes: link.attributes }),
-    })),
+    links: record.links.map((link) => {
+      return { context: contextOf(link.traceId, link.spanId), attributes: link.attributes ?? {} }
+    }),
     ended: true,
     resource,
     instrumentationScope: SCOPE,
@@ -92,6 +90,8 @@ function toSpan(record: SpanRecord, resource: ExportedSpan['resource']): Exporte
     droppedEventsCount: 0,
     droppedLinksCount: 0,
   }
+  if (parentSpanId !== undefined) span.parentSpanContext = contextOf(traceId, parentSpanId)
+  return span
 }
 
 function exportAll(exporter: OTLPTraceExporter, spans: ExportedSpan[]): Promise<void> {
