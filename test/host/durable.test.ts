@@ -30,6 +30,7 @@ const KILLS = 12
 /** The most that is between the collector's answer and the note of it: a piece of 1 MiB. */
 const PIECE_SPANS = 2_700
 
+const SIGNAL = 'systemctl kill --signal'
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const say = (text: string): void => void process.stdout.write(`durable: ${text}\n`)
 
@@ -88,6 +89,17 @@ describe('spans that are recorded', () => {
     await host.must('systemctl kill --signal=CONT fixture-otel')
     await waitForTrace(host, trace, 60_000)
     await waitForDelivery(host)
+    wholeTrace(await spansOf(host, trace))
+  })
+
+  test('arrive once when the collector is slow: it works a fifth of the time', async () => {
+    const halting = `while :; do ${SIGNAL}=STOP fixture-otel; sleep 0.4; ${SIGNAL}=CONT fixture-otel; sleep 0.1; done`
+    await host.must(['systemd-run', '--quiet', '--unit=halting', '/bin/sh', '-c', halting])
+    await startToReady(host)
+    const trace = await invocationOf(host)
+    await waitForTrace(host, trace, 60_000)
+    await waitForDelivery(host)
+    await host.must(`systemctl stop halting; ${SIGNAL}=CONT fixture-otel`)
     wholeTrace(await spansOf(host, trace))
   })
 
