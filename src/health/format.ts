@@ -1,12 +1,8 @@
-/** A duration for people: `12 ms`, `3.4 s`, `2 min 03 s`, `1 h 05 min`. */
+import { formatDuration as formatMicroseconds } from '../emit/duration.ts'
+
+/** A duration of milliseconds for people, as the journal has it. */
 export function formatDuration(ms: number): string {
-  if (ms < 0.95) return ms <= 0 ? '0 ms' : '<1 ms'
-  if (ms < 999.5) return `${Math.round(ms)} ms`
-  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`
-  const seconds = Math.round(ms / 1000)
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${pad(seconds % 60)} s`
-  const minutes = Math.round(seconds / 60)
-  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`
+  return formatMicroseconds(ms * 1000)
 }
 
 /** A time as ISO 8601 in UTC with microseconds; `us` is microseconds since the epoch. */
@@ -29,8 +25,4 @@ export function cut(text: string, width: number): string {
 /** Milliseconds between two times in microseconds; never negative. */
 export function elapsedMs(startUs: number, endUs: number): number {
   return Math.max(0, endUs - startUs) / 1000
-}
-
-function pad(value: number): string {
-  return String(value).padStart(2, '0')
 }

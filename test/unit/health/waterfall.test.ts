@@ -28,7 +28,7 @@ describe('the waterfall', () => {
     expect(linesOf([...steps, buildIncident(90_000)]).join('\n')).toBe(
       `
 trace ${TRACE_ID}  2026-09-21T14:13:20.000000Z  58.2 s  ready
-Startup                                 +0 ms      58.2 s   ████████████████████
+Startup                                 +0 µs      58.2 s   ████████████████████
   18 Models Installation               +6.1 s      34.9 s *   █████████████
     model ae.safetensors               +6.2 s       2.8 s     ██
     model flux1-dev.safetensors        +6.2 s      34.7 s *   █████████████
