@@ -67,10 +67,18 @@ export function cursorFile(directory: string): string {
   return path.join(path.dirname(directory), DELIVERED, `${path.basename(directory)}.json`)
 }
 
-/** How far an outbox is delivered. A cursor that cannot be read counts as none: to deliver twice is better than never. */
+/**
+ * How far an outbox is delivered. What is no cursor counts as none: to deliver twice is better than never. Throws when the
+ * disk does not give it, because that may pass, and to count it as none would send everything again.
+ */
 export async function readCursor(files: Files, directory: string): Promise<Cursor> {
   // The delivery's user writes there, and a root process reads.
-  const text = await files.readForeign(cursorFile(directory)).catch(() => undefined)
+  const text = await files.readForeign(cursorFile(directory)).catch((error: unknown) => {
+    const { code } = error as { readonly code?: unknown }
+    // Without a code: it is no file. ELOOP: it is a link.
+    if (code === undefined || code === 'ELOOP') return undefined
+    throw error
+  })
   const cursor = text === undefined ? undefined : parseObject(text)
   return cursor?.['schema'] === 1 ? { ...NO_CURSOR, ...cursor } : NO_CURSOR
 }

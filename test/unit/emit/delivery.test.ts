@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { deliverAll, readSpoolFigures } from '../../../src/emit/delivery.ts'
+import { NO_CURSOR, readCursor } from '../../../src/emit/segments.ts'
 import type { SpanRecord } from '../../../src/host/ports.ts'
 import { memoryFiles } from './memory-files.ts'
 
@@ -127,5 +128,21 @@ test('readSpoolFigures adds up what is kept, waits and was lost', async () => {
     deliveredSpans: 2,
     lostSpans: 3,
     lastDeliveryUs: 5,
+  })
+})
+
+describe('a cursor', () => {
+  const failing = (code?: string) => {
+    const error = Object.assign(new Error('it cannot be read'), code === undefined ? {} : { code })
+    return { ...memoryFiles(), readForeign: () => Promise.reject(error) }
+  }
+
+  test('that is a link or no file counts as none', async () => {
+    expect(await readCursor(failing(), '/t/controller')).toEqual(NO_CURSOR)
+    expect(await readCursor(failing('ELOOP'), '/t/controller')).toEqual(NO_CURSOR)
+  })
+
+  test('that the disk does not give now is not taken for none: everything would be sent again', async () => {
+    await expect(readCursor(failing('EIO'), '/t/controller')).rejects.toThrow('it cannot be read')
   })
 })
