@@ -21,12 +21,14 @@ const checks: Readonly<Record<VariableKind, (value: string) => readonly string[]
       : ['it is no IP address or host name'],
   arguments: argumentProblems,
   count: (value) => integerProblems(value, 1, 1024),
+  'failure-policy': (value) => (/^(strict|degraded)$/.test(value) ? [] : ['it is neither strict nor degraded']),
   flag: (value) => (flagOf(value) === undefined ? ['it is neither 1 nor 0'] : []),
   'git-url': (value) =>
     /^(https?|ssh|git|file):\/\/[^\s]+$|^[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+$|^\/[^\s]*$/.test(value)
       ? []
       : ['it is no git URL; use https://, ssh:// or user@host:path'],
   'gpu-mode': (value) => (value === 'actual' || value === 'mock' ? [] : ['it is neither actual nor mock']),
+  installer: (value) => (value === 'uv' || value === 'pip' ? [] : ['it is neither uv nor pip']),
   list: () => [],
   'machine-id': (value) =>
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)
@@ -37,6 +39,10 @@ const checks: Readonly<Record<VariableKind, (value: string) => readonly string[]
   'redis-url': (value) => urlProblems(value, ['redis:', 'rediss:']),
   seconds: (value) => integerProblems(value, 1, 86400),
   text: () => [],
+  'torch-backend': (value) =>
+    /^(auto|none|cpu|xpu|cu\d{2,3}|rocm\d+(\.\d+){1,2})$/.test(value)
+      ? []
+      : ['use auto, none, cpu, xpu, cuNNN or rocmN.N'],
   url: (value) => urlProblems(value, ['http:', 'https:']),
   workers: (value) => parseWorkers(value).problems,
 }

@@ -19,6 +19,11 @@ export interface MachineConfig {
   readonly collections: readonly string[]
   readonly staleOk: boolean
   readonly allowInsecureSources: boolean
+  readonly failurePolicy: 'strict' | 'degraded'
+  /** MACHINE_LOCK; null where the component API decides. */
+  readonly lockFile: string | null
+  readonly nodes: NodeSettings
+  readonly python: PythonSettings
   readonly comfyui: ComfyUISettings
   readonly healthPort: number
   readonly workspace: string
@@ -39,6 +44,18 @@ export interface ComfyUISettings {
   readonly listen: string
   readonly args: readonly string[]
   readonly startTimeoutS: number
+}
+
+/** How custom nodes are set up and run. */
+export interface NodeSettings {
+  readonly scriptTimeoutS: number
+  readonly writable: boolean
+}
+
+/** How Python packages are installed. `torchBackend` null: the driver, or an index of the operator's, decides. */
+export interface PythonSettings {
+  readonly installer: 'uv' | 'pip'
+  readonly torchBackend: string | null
 }
 
 /** The configuration, or every problem of it at once. */
@@ -131,6 +148,16 @@ function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdent
     collections: listOf(text('COLLECTIONS')),
     staleOk: flagOf(text('COMPONENTS_STALE_OK')) === true,
     allowInsecureSources: flagOf(text('ALLOW_INSECURE_SOURCES')) === true,
+    failurePolicy: text('COMPONENT_FAILURE_POLICY') === 'degraded' ? 'degraded' : 'strict',
+    lockFile: optional('MACHINE_LOCK'),
+    nodes: {
+      scriptTimeoutS: Number(text('NODE_SCRIPT_TIMEOUT')),
+      writable: flagOf(text('CUSTOM_NODES_WRITABLE')) === true,
+    },
+    python: {
+      installer: text('PYTHON_INSTALLER') === 'pip' ? 'pip' : 'uv',
+      torchBackend: optional('TORCH_BACKEND'),
+    },
     comfyui: {
       repoUrl: optional('COMFYUI_REPO_URL'),
       ref: optional('COMFYUI_REF'),

@@ -3,9 +3,11 @@ export type VariableKind =
   | 'address'
   | 'arguments'
   | 'count'
+  | 'failure-policy'
   | 'flag'
   | 'git-url'
   | 'gpu-mode'
+  | 'installer'
   | 'list'
   | 'machine-id'
   | 'path'
@@ -13,6 +15,7 @@ export type VariableKind =
   | 'redis-url'
   | 'seconds'
   | 'text'
+  | 'torch-backend'
   | 'url'
   | 'workers'
 
@@ -78,6 +81,15 @@ export const VARIABLES: readonly Variable[] = [
   row('COMPONENTS_STALE_OK', 'flag', 'Start from the last good answer when the component API cannot be reached.', {
     default: '0',
   }),
+  row('MACHINE_LOCK', 'path', 'A machine.lock.json that is installed exactly as it is, without the component API.'),
+  row(
+    'COMPONENT_FAILURE_POLICY',
+    'failure-policy',
+    'strict, or degraded: go on without a custom node or model that fails, and say so.',
+    {
+      default: 'strict',
+    },
+  ),
   row('ALLOW_INSECURE_SOURCES', 'flag', 'Accept http: and file: sources of nodes and models.', { default: '0' }),
   row('HUB_REDIS_URL', 'redis-url', 'Redis of the hub, redis:// or rediss://.', {
     aliases: ['REDIS_URL'],
@@ -99,6 +111,16 @@ export const VARIABLES: readonly Variable[] = [
   row('MODELS_PATH', 'path', 'Directory of the models; by default models in WORKSPACE_PATH.'),
   row('HF_TOKEN', 'text', 'Token for huggingface.co, sent to that host only.', { secret: true }),
   row('CIVITAI_TOKEN', 'text', 'Token for civitai.com, sent to that host only.', { secret: true }),
+  row('NODE_SCRIPT_TIMEOUT', 'seconds', 'Seconds an install script of a custom node may take.', { default: '1800' }),
+  row('CUSTOM_NODES_WRITABLE', 'flag', 'Let custom nodes write into their own directories while ComfyUI runs.', {
+    default: '0',
+  }),
+  row('PYTHON_INSTALLER', 'installer', 'uv, or pip where an operator wants it.', { default: 'uv' }),
+  row(
+    'TORCH_BACKEND',
+    'torch-backend',
+    'Build of torch: cpu, cu128, rocm6.4, …; by default what the driver supports, or none with an index of your own.',
+  ),
   row('PIP_INDEX_URL', 'url', 'Python package index that pip uses.'),
   row('PIP_EXTRA_INDEX_URL', 'text', 'Further Python package indexes that pip uses.'),
   row('PIP_TRUSTED_HOST', 'text', 'Index hosts that pip uses without TLS.'),

@@ -23,8 +23,8 @@ export interface FetchedRevision {
 /** Git repositories through bare mirrors in the cache. Failures throw the codes that the port was opened with. */
 export interface Git {
   listRemote(url: string, patterns: readonly string[]): Promise<readonly RemoteRef[]>
-  /** Makes a revision present in the mirror of `url`; no network when it is there. */
-  fetch(url: string, revision: Revision): Promise<FetchedRevision>
+  /** Makes a revision present in the mirror of `url`, with `recursive` its submodules in theirs; no network when all is there. */
+  fetch(url: string, revision: Revision, options?: { readonly recursive?: boolean }): Promise<FetchedRevision>
   /** Text of a file in a commit that was fetched; undefined when the commit does not have it. */
   readFile(url: string, commit: string, path: string): Promise<string | undefined>
   /** Puts the files of a fetched commit into `directory`, whose untracked files stay. */
@@ -33,6 +33,47 @@ export interface Git {
 
 /** How an installation of Python packages ended; `detail` holds the resolver's words. */
 type PackageOutcome = { readonly ok: true } | { readonly ok: false; readonly detail: string }
+
+/** A requirements file and whom to name when it is at fault. */
+export interface RequirementsFile {
+  /** `ComfyUI`, or `custom node NAME`. */
+  readonly owner: string
+  readonly path: string
+}
+
+/** What a resolution of requirement files came to. `detail` holds the resolver's words, at most 600 characters. */
+export type Resolution =
+  | { readonly ok: true; readonly requirements: string; readonly packages: number }
+  | { readonly ok: false; readonly reason: 'conflict' | 'invalid' | 'failed'; readonly detail: string }
+
+/** The interpreter that environments are made from. */
+export interface Interpreter {
+  /** Real path, e.g. `/usr/bin/python3.13`. */
+  readonly path: string
+  /** e.g. `3.13`. */
+  readonly version: string
+  /** e.g. `x86_64`. */
+  readonly machine: string
+}
+
+/** Python environments whose packages are resolved first, together, and then installed exactly so. */
+export interface PythonEnvironments {
+  readonly installer: 'uv' | 'pip'
+  /** Throws CM1402 when there is none, CM1404 when the wanted installer is not there. */
+  interpreter(): Promise<Interpreter>
+  /** Resolves all files together into pinned requirements with hashes. Nothing is installed. */
+  resolve(files: readonly RequirementsFile[]): Promise<Resolution>
+  /** Makes a virtual environment with pip in it. Throws CM1402. */
+  create(environment: string): Promise<void>
+  /** Installs pinned requirements, without resolving; hashes are enforced. Throws CM1403. */
+  install(environment: string, requirementsFile: string): Promise<void>
+  /** Compiles all Python files below directories to bytecode; files that cannot be compiled are left. */
+  compile(environment: string, directories: readonly string[]): Promise<void>
+  /** Distributions in an environment: normalised name to version, e.g. `torch` to `2.9.0+cu128`. */
+  distributions(environment: string): Promise<ReadonlyMap<string, string>>
+  /** Variables under which a script runs within the environment, without any secret. */
+  scriptEnvironment(environment: string): Readonly<Record<string, string>>
+}
 
 /** Python environments and their packages. */
 export interface Python {

@@ -18,7 +18,7 @@ export async function discoverComponents(
 ): Promise<void> {
   const { plan, host } = context
   const startUs = host.clock.nowUs()
-  const { staleOk, ...question } = plan.components
+  const { staleOk, failurePolicy: _policy, lockFile: _lock, ...question } = plan.components
   const path = join(plan.paths.workspace, COMPONENTS_FILE)
   const known = parseRecord<Components>(await host.files.readText(path))
   const usable = known !== undefined && sameQuestion(known.question, question) ? known : undefined

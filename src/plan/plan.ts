@@ -60,6 +60,24 @@ export interface ComponentRequest {
   readonly collections: readonly string[]
   readonly staleOk: boolean
   readonly allowInsecureSources: boolean
+  /** strict: a node or model that fails fails the start. degraded: the machine goes on without it. */
+  readonly failurePolicy: 'strict' | 'degraded'
+  /** A machine.lock.json that takes the place of the component API. */
+  readonly lockFile: string | null
+}
+
+/** How Python packages are installed. */
+export interface PythonPlan {
+  readonly installer: 'uv' | 'pip'
+  /** Build of torch that packages are held to, as `uv --torch-backend` names it; null when the package indexes decide. */
+  readonly torchBackend: string | null
+}
+
+/** How custom nodes are set up and run. */
+export interface NodePlan {
+  readonly scriptTimeoutS: number
+  /** They may write into their own directories while ComfyUI runs. */
+  readonly writable: boolean
 }
 
 /** Directories of the machine; absolute paths. */
@@ -88,6 +106,8 @@ export interface MachinePlan {
   readonly instances: readonly PlannedInstance[]
   readonly workers: readonly PlannedWorker[]
   readonly components: ComponentRequest
+  readonly python: PythonPlan
+  readonly nodes: NodePlan
   readonly health: { readonly port: number }
   /** Every public variable of machine.env: what a custom node's env may name, PIP_*, UV_*, proxies, OTEL_*. */
   readonly environment: Readonly<Record<string, string>>

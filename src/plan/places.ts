@@ -1,0 +1,49 @@
+import path from 'node:path'
+
+/** Where the installation of a machine lies below its workspace; everything that knows a path of it asks here. */
+export interface Places {
+  /** `comfyui`: pointers, generations, what was resolved. */
+  readonly home: string
+  /** Whole and half-made generations, one directory each, named by their id. */
+  readonly generations: string
+  /** Checkouts that are not yet a generation. */
+  readonly staging: string
+  /** The pointer to the generation that the machine is on. */
+  readonly current: string
+  /** The pointer to a generation that is being built, or that is to become current. */
+  readonly next: string
+  /** What the controller knows of generations: which proved themselves, which were sent back and why. */
+  readonly rollout: string
+  /** `.env` files of custom nodes, out of reach of install scripts. */
+  readonly nodeEnv: string
+}
+
+/** The places of a workspace. */
+export function placesOf(workspace: string): Places {
+  const home = path.join(workspace, 'comfyui')
+  return {
+    home,
+    generations: path.join(home, 'generations'),
+    staging: path.join(home, 'generations', '.staging'),
+    current: path.join(home, 'current'),
+    next: path.join(home, 'next'),
+    rollout: path.join(home, 'rollout.json'),
+    nodeEnv: path.join(workspace, 'node-env'),
+  }
+}
+
+/** The pointer to the generation that the ComfyUI of a GPU runs; changed only while that ComfyUI is down. */
+export function pointerOf(workspace: string, gpu: string): string {
+  return path.join(placesOf(workspace).home, gpu)
+}
+
+/** What a pointer holds: the path of a generation relative to `comfyui`. */
+export function pointerTo(generation: string): string {
+  return path.join('generations', generation)
+}
+
+/** Name of the lock file in a generation. */
+export const LOCK_FILE = 'machine.lock.json'
+
+/** Name of the marker file of a whole generation, written last. */
+export const COMPLETE_FILE = '.complete'
