@@ -1,39 +1,37 @@
-import { join } from 'node:path'
 import { definitionOf, type ErrorCode, MachineError, messageOf, toMachineError } from '../errors.ts'
 import { digest } from '../host/digest.ts'
 import type { InstallHost } from '../host/install-ports.ts'
 import { openProgress } from '../host/report.ts'
 import { openUnitHost } from '../host/unit-process.ts'
-import {
-  attemptOf,
-  createHeartbeat,
-  type InstallContext,
-  note,
-  PROGRESS_MS,
-  toReported,
-  traceOf,
-} from '../install/context.ts'
+import { attemptOf, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
 import { codeOf } from '../install/network-failure.ts'
-import { DEFAULT_RETRY } from '../install/retry.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
+import { modelTools, openBuildFor, openGitFor, openHttpFor } from './install-tools.ts'
 
 /** The installers by the name of their unit. */
-export type Installer = 'comfyui' | 'discover' | 'nodes' | 'models'
+export type Installer = 'comfyui' | 'discover' | 'nodes' | 'models' | 'update' | 'collect'
 
-const STEPS: Readonly<Record<Installer, number>> = { comfyui: 14, discover: 16, nodes: 17, models: 18 }
+const STEPS: Readonly<Record<Installer, number>> = {
+  comfyui: 14,
+  discover: 16,
+  nodes: 17,
+  models: 18,
+  update: 17,
+  collect: 17,
+}
 const UNEXPECTED: Readonly<Record<Installer, ErrorCode>> = {
   comfyui: 'CM1490',
   discover: 'CM1690',
   nodes: 'CM1790',
   models: 'CM1890',
+  update: 'CM1790',
+  collect: 'CM1790',
 }
-const UV = '/usr/lib/comfy-machine/bin/uv'
 const DEFAULT_PLAN = '/run/comfy-machine/plan.json'
 const EXIT_STOPPED = 143
 const EXIT_CONFIGURATION = 78
 const EXIT_TRANSIENT = 75
-const INDEX_VARIABLES = ['PIP_INDEX_URL', 'PIP_EXTRA_INDEX_URL', 'UV_DEFAULT_INDEX', 'UV_INDEX', 'UV_INDEX_URL']
 
 /** `comfy-machine install WHAT`: one installer from plan to report. Exit code 0, 1, 75 when trying later may help, 78 for configuration. */
 export async function installCommand(what: Installer): Promise<number> {
@@ -91,86 +89,35 @@ function toFailure(thrown: unknown, what: Installer): MachineError {
 const INSTALLERS: Readonly<Record<Installer, (context: InstallContext) => Promise<void>>> = {
   async comfyui(context) {
     const { installComfyUI } = await import('../install/comfyui.ts')
-    await installComfyUI(context, async () => {
-      const { systemTrees } = await import('../host/tree.ts')
-      const git = await openGitFor(context, { failed: 'CM1401', missing: 'CM1401' })
-      return { git, python: await openPythonFor(context), trees: systemTrees }
-    })
+    await installComfyUI(context, async () => ({
+      git: await openGitFor(context, { failed: 'CM1401', missing: 'CM1401' }),
+    }))
   },
   async discover(context) {
     const { discoverComponents } = await import('../install/discover.ts')
-    await discoverComponents(context, async () => {
-      const { openHttpClient } = await import('../host/http-client.ts')
-      return openHttpClient(await networkOf(context), context.host.signal)
-    })
+    await discoverComponents(context, () => openHttpFor(context))
   },
   async nodes(context) {
     const { installNodes } = await import('../install/nodes.ts')
-    await installNodes(context, async () => {
-      const git = await openGitFor(context, { failed: 'CM1701', missing: 'CM1702' })
-      return { git, python: await openPythonFor(context) }
-    })
+    await installNodes(context, () => openBuildFor(context))
   },
   async models(context) {
     const { installModels } = await import('../install/models.ts')
-    let close = (): void => undefined
-    try {
-      await installModels(context, async () => {
-        const { openDownloader } = await import('../host/downloader.ts')
-        const { systemTrees } = await import('../host/tree.ts')
-        const { clock, signal } = context.host
-        const downloader = openDownloader({ clock, signal, proxies: await networkOf(context), retry: DEFAULT_RETRY })
-        close = downloader.close
-        return { downloader, trees: systemTrees }
-      })
-    } finally {
-      close()
-    }
+    const models = modelTools(context)
+    await installModels(context, models.open).finally(() => models.close())
   },
-}
-
-async function networkOf(context: InstallContext): Promise<Record<string, string>> {
-  const { networkVariables } = await import('../install/python-packages.ts')
-  return networkVariables(context.plan.environment)
-}
-
-async function openGitFor(context: InstallContext, codes: { readonly failed: ErrorCode; readonly missing: ErrorCode }) {
-  const { openGit } = await import('../host/git.ts')
-  const { plan, host } = context
-  const path = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', HOME: process.env['HOME'] ?? plan.paths.workspace }
-  return openGit({
-    exec: host.exec,
-    files: host.files,
-    mirrors: join(plan.paths.cache, 'git'),
-    env: { ...path, ...(await networkOf(context)), TRACEPARENT: traceOf(context) },
-    allowInsecure: plan.components.allowInsecureSources,
-    codes,
-    signal: host.signal,
-    onProgress: createHeartbeat(host),
-  })
-}
-
-async function openPythonFor(context: InstallContext) {
-  const { openPython } = await import('../host/python.ts')
-  const { plan, host } = context
-  const beat = createHeartbeat(host)
-  const secret = INDEX_VARIABLES.flatMap((name): [string, string][] => {
-    const value = host.secrets.read(name)
-    return value === undefined ? [] : [[name, value]]
-  })
-  return openPython({
-    exec: host.exec,
-    files: host.files,
-    uv: UV,
-    cache: plan.paths.cache,
-    home: process.env['HOME'] ?? plan.paths.workspace,
-    variables: { ...plan.environment, ...Object.fromEntries(secret) },
-    allowInsecure: plan.components.allowInsecureSources,
-    signal: host.signal,
-    environment: { TRACEPARENT: traceOf(context) },
-    onLine: (line) => {
-      beat()
-      if (line.trim() !== '') note(context, line, 'debug')
-    },
-  })
+  async update(context) {
+    const { installUpdate } = await import('../install/update.ts')
+    const models = modelTools(context)
+    const tools = {
+      openHttp: () => openHttpFor(context),
+      openBuild: () => openBuildFor(context),
+      openModels: models.open,
+    }
+    await installUpdate(context, tools).finally(() => models.close())
+  },
+  async collect(context) {
+    const { collectGenerations } = await import('../install/collect.ts')
+    await collectGenerations(context)
+  },
 }

@@ -1,3 +1,8 @@
+import { join } from 'node:path'
+import { MachineError } from '../errors.ts'
+import { type InstallContext, parseRecord } from './context.ts'
+import type { MachineLock } from './machine-lock.ts'
+
 /** A custom node as this machine installs it; names, URL and commit are safe to use. */
 export interface WantedNode {
   readonly name: string
@@ -45,10 +50,22 @@ export interface Components {
   readonly answer: string
   readonly nodes: readonly WantedNode[]
   readonly models: readonly WantedModel[]
+  /** The lock that all of it is from; absent where the component API was asked. */
+  readonly lock?: MachineLock
 }
 
 /** Name of the file in the workspace. */
 export const COMPONENTS_FILE = 'components.json'
+
+/** Name of the file that an update of a running machine writes instead. */
+export const NEXT_COMPONENTS_FILE = 'components.next.json'
+
+/** What the discovery found. Throws CM0001 when there is nothing of it. */
+export async function readComponents({ plan, host }: InstallContext, file: string): Promise<Components> {
+  const components = parseRecord<Components>(await host.files.readText(join(plan.paths.workspace, file)))
+  if (components !== undefined) return components
+  throw new MachineError('CM0001', `there is no ${file}; comfy-discover writes it`)
+}
 
 /** What one source (the defaults, a workflow, a collection) asks for. */
 export interface ComponentSource {

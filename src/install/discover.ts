@@ -10,16 +10,18 @@ import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts'
 /** Answers of the three calls as they came; null where a call was not wanted. */
 type Answers = readonly [defaults: unknown, workflows: unknown, collections: unknown]
 
-/** Steps 15 and 16: asks the component API what this machine needs and writes `components.json`. */
+/** Steps 15 and 16: asks the component API what this machine needs, or reads the lock, and writes `components.json`. */
 export async function discoverComponents(
   context: InstallContext,
   openHttp: () => Promise<HttpClient>,
   retry: RetryPolicy = DEFAULT_RETRY,
+  file = COMPONENTS_FILE,
 ): Promise<void> {
   const { plan, host } = context
   const startUs = host.clock.nowUs()
-  const { staleOk, failurePolicy: _policy, lockFile: _lock, ...question } = plan.components
-  const path = join(plan.paths.workspace, COMPONENTS_FILE)
+  const { staleOk, failurePolicy: _policy, lockFile, ...question } = plan.components
+  if (lockFile !== null) return takeLock(context, lockFile, file)
+  const path = join(plan.paths.workspace, file)
   const known = parseRecord<Components>(await host.files.readText(path))
   const usable = known !== undefined && sameQuestion(known.question, question) ? known : undefined
   const ask = await prepare(context, question, openHttp, retry)
@@ -49,6 +51,28 @@ export async function discoverComponents(
   const answer = host.digest(JSON.stringify([plan.version, answers]))
   if (usable?.answer === answer) return summarize(context, usable, 'same')
   const components = await resolve(question, answers ?? [null, null, null], answer)
+  await host.files.writeText(path, `${JSON.stringify(components, null, 2)}\n`, { durable: true })
+  summarize(context, components, 'new')
+}
+
+/** The components of a lock. Nobody is asked, so a later answer of the API is never the same. */
+async function takeLock(context: InstallContext, lockFile: string, file: string): Promise<void> {
+  const { plan, host } = context
+  const startUs = host.clock.nowUs()
+  const path = join(plan.paths.workspace, file)
+  const text = await host.files.readText(lockFile)
+  if (text === undefined) throw new MachineError('CM1608', `MACHINE_LOCK: ${lockFile} does not exist`)
+  const { allowInsecureSources } = plan.components
+  const answer = host.digest(JSON.stringify([plan.version, 'lock', allowInsecureSources, text]))
+  const attributes = { 'components.lock': lockFile }
+  host.report.write({ kind: 'step', step: 15, startUs, endUs: host.clock.nowUs(), attributes })
+  const known = parseRecord<Components>(await host.files.readText(path))
+  if (known?.answer === answer) return summarize(context, known, 'same')
+  progress(context, `reading ${lockFile}`)
+  const { parseLock } = await import('./lock-schema.ts')
+  const lock = parseLock(text, lockFile, { allowInsecure: allowInsecureSources, digest: host.digest })
+  const question = { apiUrl: null, workflows: [], collections: [], allowInsecureSources }
+  const components: Components = { schema: 1, question, answer, nodes: lock.nodes, models: lock.models, lock }
   await host.files.writeText(path, `${JSON.stringify(components, null, 2)}\n`, { durable: true })
   summarize(context, components, 'new')
 }

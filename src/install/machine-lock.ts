@@ -6,7 +6,7 @@ import type { WantedModel, WantedNode } from './components.ts'
  */
 export interface MachineLock {
   readonly schema: 1
-  /** Id of the generation: a hash of everything below but the models. */
+  /** Id of the generation: a hash of everything below but the models and what was left out. */
   readonly generation: string
   /** sha256 of the wish that was resolved: the same wish needs no new generation. */
   readonly wish: string
@@ -47,6 +47,8 @@ export interface LockedPython {
 /** A custom node at a commit. */
 export interface LockedNode extends WantedNode {
   readonly commit: string
+  /** The commit was asked for; else it is what the branch, or the remote's HEAD, was at when it was locked. */
+  readonly pinned: boolean
 }
 
 /** A wanted node that is not in the generation, and why. */

@@ -1,8 +1,8 @@
-import { basename, join } from 'node:path'
+import { basename } from 'node:path'
 import { MachineError, toMachineError } from '../errors.ts'
 import type { Downloader, Trees } from '../host/install-ports.ts'
-import { COMPONENTS_FILE, type Components } from './components.ts'
-import { type InstallContext, mapLimited, markAttempt, note, parseRecord, reportAttempt } from './context.ts'
+import { COMPONENTS_FILE, readComponents } from './components.ts'
+import { type InstallContext, mapLimited, markAttempt, note, reportAttempt } from './context.ts'
 import { type OpenIndex, openIndex } from './model-index.ts'
 import { createMeter, type Meter } from './model-meter.ts'
 import { missingBytes } from './model-plan.ts'
@@ -19,11 +19,13 @@ export interface ModelTools {
 }
 
 /** Step 18: every wanted model whole and verified under its name. One that fails does not stop the others. */
-export async function installModels(context: InstallContext, open: () => Promise<ModelTools>): Promise<void> {
-  const { plan, host } = context
-  const components = parseRecord<Components>(await host.files.readText(join(plan.paths.workspace, COMPONENTS_FILE)))
-  if (components === undefined)
-    throw new MachineError('CM0001', `there is no ${COMPONENTS_FILE}; comfy-discover writes it`)
+export async function installModels(
+  context: InstallContext,
+  open: () => Promise<ModelTools>,
+  componentsFile = COMPONENTS_FILE,
+): Promise<void> {
+  const { plan } = context
+  const components = await readComponents(context, componentsFile)
   const index = await openIndex(context)
   const works = await Promise.all(components.models.map((model) => planWork(context, index.files, model)))
   const changed = works.filter(({ state, error }) => state !== 'skipped' && error === undefined)

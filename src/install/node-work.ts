@@ -1,68 +1,65 @@
-import { join } from 'node:path'
-import { MachineError, toMachineError } from '../errors.ts'
+import { definitionOf, isErrorCode, MachineError, toMachineError } from '../errors.ts'
 import type { ReportedWork } from '../report.ts'
 import { withoutUser } from './component-safety.ts'
 import type { WantedNode } from './components.ts'
-import { type InstallContext, note, reportChild, reportFacts } from './context.ts'
-import { resolveEnv } from './node-env.ts'
-import { type NodePlaces, readNodeRecord } from './node-files.ts'
-import { contentKey, type NodeAction, type NodeRecord, planNode } from './node-plan.ts'
-import { nodeFields } from './node-setup.ts'
+import { type InstallContext, note, reportChild, spanOf, toReported } from './context.ts'
+import { toDiskFull } from './disk-full.ts'
+import type { LeftOutNode } from './machine-lock.ts'
+import { nodeEnv } from './node-env.ts'
 
-/** One node on its way; `error` is set when it failed, and nothing more is done for it then. */
+/** One node on its way into a generation; `error` is set when it failed, and nothing more is done for it then. */
 export interface NodeWork {
   readonly node: WantedNode
-  readonly directory: string
-  readonly values: Readonly<Record<string, string>>
-  readonly content: string
-  readonly action: NodeAction
   readonly plannedUs: number
-  /** What was done for it so far: clone, resolve, install. */
-  readonly pieces: ReportedWork[]
-  record: NodeRecord | undefined
+  /** What was done for it so far: clone, install. */
+  pieces: ReportedWork[]
+  commit: string | undefined
+  /** Path of its requirements file where it has one that counts. */
   requirements: string | undefined
   error: MachineError | undefined
 }
 
-/** What is to be done for one node; `generation` names the ComfyUI that it goes into. */
-export async function planWork(
-  context: InstallContext,
-  places: NodePlaces,
-  node: WantedNode,
-  generation: string,
-): Promise<NodeWork> {
-  const { plan, host } = context
-  const directory = join(places.nodes, node.name)
-  const lookUp = (name: string): string | undefined => host.secrets.read(name) ?? plan.environment[name]
-  const { values, missing } = resolveEnv(node.env, lookUp)
-  const content = host.digest(contentKey(node, values, generation))
-  const record = await readNodeRecord(context, directory)
+/** A node before anything is done for it. It has failed already with CM1705 when a variable that it wants is not set. */
+export function planWork(context: InstallContext, node: WantedNode): NodeWork {
+  const { missing } = nodeEnv(context, node)
   const error =
     missing.length === 0
       ? undefined
       : new MachineError('CM1705', `custom node ${node.name} wants ${missing.join(', ')}`)
-  const action = planNode(record, node, content)
-  const plannedUs = host.clock.nowUs()
-  return { node, directory, values, content, action, record, error, requirements: undefined, plannedUs, pieces: [] }
+  const plannedUs = context.host.clock.nowUs()
+  return { node, plannedUs, pieces: [], commit: undefined, requirements: undefined, error }
 }
 
-/** Does something for a node; a failure becomes the node's, in words that name it. */
+/** Failures of the host, which are no node's: they end a build whatever COMPONENT_FAILURE_POLICY says. */
+const OF_THE_HOST: ReadonlySet<string> = new Set(['CM0401', 'CM0402', 'CM1402', 'CM1711'])
+
+/** Does something for a node; a failure becomes the node's, in words that name it. Throws when it is one of the host. */
 export async function attempt(context: InstallContext, work: NodeWork, run: () => Promise<void>): Promise<void> {
   try {
     await run()
   } catch (error) {
     context.host.signal.throwIfAborted()
-    const failure = toMachineError(error, 'CM1701')
-    const text = failure.message.startsWith('custom node')
-      ? failure.message
-      : `custom node ${work.node.name}: ${failure.message}`
-    work.error = new MachineError(failure.code, text, { cause: error, type: failure.type, hint: failure.hint })
+    const failure = toDiskFull(error) ?? toMachineError(error, 'CM1701')
+    if (OF_THE_HOST.has(failure.code)) throw failure
+    work.error = namingNode(work.node.name, failure)
   }
+}
+
+/** A failure in words that name the node. */
+export function namingNode(name: string, failure: MachineError): MachineError {
+  const { code, type, hint, message } = failure
+  const text = message.startsWith('custom node') ? message : `custom node ${name}: ${message}`
+  return new MachineError(code, text, { cause: failure, type, hint })
+}
+
+/** The fields of a journal line about one node. */
+export function nodeFields(context: InstallContext, node: WantedNode): Readonly<Record<string, string>> {
+  return { COMFY_NODE: node.name, SPAN_ID: spanOf(context, `node ${node.name}`) }
 }
 
 /** Records a node whose work has ended; it lasted from its first piece to its last. */
 export function endChild(context: InstallContext, work: NodeWork, state: 'done' | 'skipped' | 'failed'): void {
-  const { node, record, error, pieces } = work
+  const { node, commit, error, pieces } = work
   reportChild(context, {
     name: `node ${node.name}`,
     startUs: pieces[0]?.startUs ?? work.plannedUs,
@@ -71,41 +68,47 @@ export function endChild(context: InstallContext, work: NodeWork, state: 'done' 
     attributes: {
       'node.name': node.name,
       'node.url': withoutUser(node.url),
-      'node.commit': record?.commit ?? '',
+      'node.commit': commit ?? '',
       'node.requirements': work.requirements !== undefined,
-      'node.action': work.action,
       'node.sources': node.sources.join(', '),
     },
     children: pieces,
     ...(error === undefined ? {} : { error }),
   })
-  if (state === 'skipped') return
+  if (error === undefined) return
   const fields = { ...nodeFields(context, node), COMFY_STATE: state }
-  if (error === undefined)
-    note(context, `custom node ${node.name} is installed at ${record?.commit.slice(0, 10)}`, 'info', fields)
-  else note(context, error.message, 'err', { ...fields, COMFY_ERROR_CODE: error.code, COMFY_ERROR_TYPE: error.type })
+  note(context, error.message, 'err', { ...fields, COMFY_ERROR_CODE: error.code, COMFY_ERROR_TYPE: error.type })
 }
 
-/** Records what is left to tell of all nodes and their sum. Throws the first failure. */
-export function finish(context: InstallContext, works: readonly NodeWork[], removed: readonly string[]): void {
-  const failed = works.filter(({ error }) => error !== undefined)
-  const kept = works.filter(({ action, error }) => action === 'keep' && error === undefined)
-  for (const work of kept) endChild(context, work, 'skipped')
-  for (const work of failed) endChild(context, work, 'failed')
-  const installed = works.length - kept.length - failed.length
-  reportFacts(context, {
-    'nodes.wanted': works.length,
-    'nodes.installed': installed,
-    'nodes.unchanged': kept.length,
-    'nodes.failed': failed.length,
-    'nodes.removed': removed.length,
-  })
-  const summary = `${installed} custom nodes installed, ${kept.length} unchanged, ${failed.length} failed`
-  note(context, summary)
-  context.host.notify.status(summary)
-  const errors = failed.flatMap(({ error }) => error ?? [])
+/** One failure out of those of several nodes: the first one's code, and what all of them say. */
+export function joinFailures(works: readonly NodeWork[]): MachineError | undefined {
+  const errors = works.flatMap(({ error }) => error ?? [])
   const [first] = errors
-  if (first === undefined) return
+  if (first === undefined) return undefined
   const text = errors.map(({ message }) => message).join('; ')
-  throw new MachineError(first.code, text, { cause: first, type: first.type, hint: first.hint })
+  return new MachineError(first.code, text, { cause: first, type: first.type, hint: first.hint })
+}
+
+/** A node that a generation goes without, as its lock says it. */
+export function toLeftOut({ node, error }: NodeWork): LeftOutNode {
+  return { name: node.name, code: error?.code ?? 'CM1790', message: error?.message ?? '' }
+}
+
+/** True when the reason may go away by itself, so that the next start tries again. */
+export function isWorthRetry({ code }: LeftOutNode): boolean {
+  return isErrorCode(code) && definitionOf(code).transient === true
+}
+
+/** Tells of every node that a generation goes without: in the report, for all who look, and in the journal. */
+export function reportShortfalls(context: InstallContext, leftOut: readonly LeftOutNode[]): void {
+  for (const { name, code, message } of leftOut) {
+    const failure = new MachineError(isErrorCode(code) ? code : 'CM1790', message)
+    const component = `custom node ${name}`
+    context.host.report.write({ kind: 'shortfall', component, failure: toReported(failure) })
+    note(context, `the machine goes without custom node ${name}: ${failure.code} ${message}`, 'warning', {
+      COMFY_NODE: name,
+      COMFY_ERROR_CODE: failure.code,
+      COMFY_ERROR_TYPE: failure.type,
+    })
+  }
 }

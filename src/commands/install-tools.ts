@@ -1,0 +1,98 @@
+import { join } from 'node:path'
+import type { ErrorCode } from '../errors.ts'
+import type { Git, HttpClient, PythonEnvironments } from '../host/install-ports.ts'
+import type { Exec } from '../host/ports.ts'
+import type { BuildTools } from '../install/build-generation.ts'
+import { createHeartbeat, type InstallContext, note, traceOf } from '../install/context.ts'
+import type { ModelTools } from '../install/models.ts'
+import { DEFAULT_RETRY } from '../install/retry.ts'
+import { SANDBOX_SOCKET } from '../plan/plan.ts'
+
+const UV = '/usr/lib/comfy-machine/bin/uv'
+const INDEX_VARIABLES = ['PIP_INDEX_URL', 'PIP_EXTRA_INDEX_URL', 'UV_DEFAULT_INDEX', 'UV_INDEX', 'UV_INDEX_URL']
+
+/** HTTP through the operator's proxies. */
+export async function openHttpFor(context: InstallContext): Promise<HttpClient> {
+  const { openHttpClient } = await import('../host/http-client.ts')
+  return openHttpClient(await networkOf(context), context.host.signal)
+}
+
+/** What the models are downloaded with; `close` ends its connections. */
+export function modelTools(context: InstallContext): {
+  readonly open: () => Promise<ModelTools>
+  readonly close: () => void
+} {
+  let close = (): void => undefined
+  return {
+    async open() {
+      const { openDownloader } = await import('../host/downloader.ts')
+      const { systemTrees } = await import('../host/tree.ts')
+      const { clock, signal } = context.host
+      const downloader = openDownloader({ clock, signal, proxies: await networkOf(context), retry: DEFAULT_RETRY })
+      close = downloader.close
+      return { downloader, trees: systemTrees }
+    },
+    close: () => close(),
+  }
+}
+
+/** What a generation is built with. */
+export async function openBuildFor(context: InstallContext): Promise<BuildTools> {
+  const { openSandbox } = await import('../host/sandbox.ts')
+  const { systemTrees } = await import('../host/tree.ts')
+  const sandbox = openSandbox({ socketPath: SANDBOX_SOCKET })
+  const git = await openGitFor(context, { failed: 'CM1701', missing: 'CM1702' })
+  return { git, sandbox, python: await openPythonFor(context, sandbox), trees: systemTrees }
+}
+
+/** git through the mirrors of this machine; `codes` are what its failures are called. */
+export async function openGitFor(
+  context: InstallContext,
+  codes: { readonly failed: ErrorCode; readonly missing: ErrorCode },
+): Promise<Git> {
+  const { openGit } = await import('../host/git.ts')
+  const { plan, host } = context
+  const path = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', HOME: process.env['HOME'] ?? plan.paths.workspace }
+  return openGit({
+    exec: host.exec,
+    files: host.files,
+    mirrors: join(plan.paths.cache, 'git'),
+    env: { ...path, ...(await networkOf(context)), TRACEPARENT: traceOf(context) },
+    allowInsecure: plan.components.allowInsecureSources,
+    codes,
+    signal: host.signal,
+    onProgress: createHeartbeat(host),
+  })
+}
+
+async function networkOf(context: InstallContext): Promise<Record<string, string>> {
+  const { networkVariables } = await import('../install/python-packages.ts')
+  return networkVariables(context.plan.environment)
+}
+
+async function openPythonFor(context: InstallContext, sandbox: Exec): Promise<PythonEnvironments> {
+  const { openPythonEnvironments } = await import('../host/python-environments.ts')
+  const { plan, host } = context
+  const beat = createHeartbeat(host)
+  const secret = INDEX_VARIABLES.flatMap((name): [string, string][] => {
+    const value = host.secrets.read(name)
+    return value === undefined ? [] : [[name, value]]
+  })
+  return openPythonEnvironments({
+    exec: sandbox,
+    files: host.files,
+    installer: plan.python.installer,
+    torchBackend: plan.python.torchBackend,
+    uv: UV,
+    cache: plan.paths.cache,
+    home: join(plan.paths.cache, 'home'),
+    variables: { ...plan.environment, ...Object.fromEntries(secret) },
+    allowInsecure: plan.components.allowInsecureSources,
+    signal: host.signal,
+    environment: { TRACEPARENT: traceOf(context) },
+    onLine: (line) => {
+      beat()
+      if (line.trim() !== '') note(context, line, 'debug')
+    },
+  })
+}

@@ -1,0 +1,111 @@
+import { join } from 'node:path'
+import { LOCK_FILE } from '../plan/places.ts'
+import { type BuildTools, buildGeneration } from './build-generation.ts'
+import type { Components, WantedModel } from './components.ts'
+import { type InstallContext, note, reportFacts } from './context.ts'
+import { type Generation, listGenerations, readCurrent, readGeneration } from './generations.ts'
+import type { LockedSource } from './machine-lock.ts'
+import { nodeEnv, writeEnvFiles } from './node-env.ts'
+import { endChild, isWorthRetry, joinFailures, planWork, reportShortfalls } from './node-work.ts'
+import { readInterpreter, type Wish, wishKey } from './wish.ts'
+
+/** What a generation is asked for with. */
+export interface GenerationRequest {
+  readonly components: Components
+  readonly source: LockedSource
+  readonly purpose: 'start' | 'update'
+  readonly beforeComplete?: () => Promise<void>
+}
+
+/** The generation for a wish: one that is there, which takes milliseconds, or a new one. Tells of it in the report. */
+export async function provideGeneration(
+  context: InstallContext,
+  open: () => Promise<BuildTools>,
+  request: GenerationRequest,
+): Promise<Generation> {
+  const { plan, host } = context
+  const { components, source, purpose } = request
+  const { lock: locked, models, nodes } = components
+  const wish: Wish = { source, nodes, interpreter: await readInterpreter(host.files, plan.environment) }
+  const wishHash = locked?.wish ?? host.digest(wishKey(plan, wish))
+  const before = await readCurrent(context)
+  const there =
+    locked !== undefined
+      ? await readGeneration(context, locked.generation)
+      : purpose === 'start'
+        ? await findForWish(context, before, wishHash)
+        : undefined
+  if (there !== undefined) await keepGeneration(context, there)
+  const build = { wish, wishHash, models, locked, purpose }
+  const { beforeComplete } = request
+  const generation =
+    there ??
+    (await buildGeneration(context, await open(), beforeComplete === undefined ? build : { ...build, beforeComplete }))
+  reportGeneration(context, generation, before, nodes.length)
+  return { ...generation, lock: await writeModels(context, generation, models) }
+}
+
+/** A whole generation of the wish, the one that the machine is on first; undefined when building may come to another one. */
+async function findForWish(
+  context: InstallContext,
+  current: Generation | undefined,
+  wish: string,
+): Promise<Generation | undefined> {
+  const isFit = ({ lock }: Generation): boolean => {
+    if (lock.wish !== wish || lock.leftOut.some(isWorthRetry)) return false
+    if (lock.leftOut.some(({ code }) => code === 'CM1705')) return false
+    const isDegraded = context.plan.components.failurePolicy === 'degraded'
+    if (!isDegraded) return lock.leftOut.length === 0
+    return lock.nodes.every((node) => nodeEnv(context, node).missing.length === 0)
+  }
+  if (current !== undefined && isFit(current)) return current
+  return (await listGenerations(context)).find(isFit)
+}
+
+/** Nothing of it is built: what may have changed since are the values of its variables. Throws CM1705. */
+async function keepGeneration(context: InstallContext, { lock }: Generation): Promise<void> {
+  const works = lock.nodes.map((node) => ({ ...planWork(context, node), commit: node.commit }))
+  for (const work of works) endChild(context, work, work.error === undefined ? 'skipped' : 'failed')
+  const failure = joinFailures(works)
+  if (failure !== undefined) throw failure
+  await writeEnvFiles(context, lock.nodes)
+}
+
+/** Models are no part of the wish, so the lock of a generation is told of other ones. */
+async function writeModels(
+  { host }: InstallContext,
+  { directory, lock }: Generation,
+  models: readonly WantedModel[],
+): Promise<Generation['lock']> {
+  if (JSON.stringify(lock.models) === JSON.stringify(models)) return lock
+  const changed = { ...lock, models }
+  await host.files.writeText(join(directory, LOCK_FILE), `${JSON.stringify(changed, null, 2)}\n`, { durable: true })
+  return changed
+}
+
+function reportGeneration(
+  context: InstallContext,
+  { id, lock }: Generation,
+  before: Generation | undefined,
+  wanted: number,
+): void {
+  const old = new Map(before?.lock.nodes.map((node) => [node.name, JSON.stringify(node)]))
+  const installed = lock.nodes.filter((node) => old.get(node.name) !== JSON.stringify(node)).length
+  const unchanged = lock.nodes.length - installed
+  const names = new Set(lock.nodes.map(({ name }) => name))
+  reportFacts(context, {
+    'comfyui.generation': id,
+    'generation.reused': id === before?.id,
+    'python.interpreter': lock.python.interpreter,
+    'python.installer': lock.python.installer,
+    'nodes.wanted': wanted,
+    'nodes.installed': installed,
+    'nodes.unchanged': unchanged,
+    'nodes.failed': lock.leftOut.length,
+    'nodes.removed': [...old.keys()].filter((name) => !names.has(name)).length,
+  })
+  reportShortfalls(context, lock.leftOut)
+  const summary = `${installed} custom nodes installed, ${unchanged} unchanged, ${lock.leftOut.length} left out`
+  note(context, `generation ${id}: ${summary}`)
+  context.host.notify.status(summary)
+}
