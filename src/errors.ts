@@ -105,6 +105,7 @@ export const ERRORS = {
   CM1401: passing(define('comfyui_git_failed', 'git_failed', 'ComfyUI could not be fetched', 'Check COMFYUI_REPO_URL, COMFYUI_REF and the network.', 'journalctl -u comfy-install-comfyui -b -e')),
   CM1402: define('comfyui_venv_failed', 'exec_failed', 'the Python environment of ComfyUI could not be made', 'Check that python3 and python3-venv are installed.', 'journalctl -u comfy-install-comfyui -b -e'),
   CM1403: passing(define('comfyui_requirements_failed', 'pip_failed', 'the Python packages of ComfyUI could not be installed', 'Check the package index (PIP_INDEX_URL) and the lines above.', 'journalctl -u comfy-install-comfyui -b -e')),
+  CM1405: define('python_mismatch', 'config_invalid', 'the lock was made with another Python or for another kind of machine', 'Install the Python that the lock names, or make a lock on a host like this one with comfy-machine lock.', 'comfy-machine lock'),
   CM1490: define('comfyui_installer_failed', 'process_exit', 'the ComfyUI installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-comfyui -b -e'),
 
   CM1501: define('component_config_invalid', 'config_invalid', 'the component settings cannot be used', 'Correct EMPROPS_API_URL, COMPONENTS or COLLECTIONS.', CHECK),
@@ -116,6 +117,7 @@ export const ERRORS = {
   CM1605: define('component_missing', 'api_contract', 'the component API does not know a wanted workflow or collection', 'Correct the name in COMPONENTS or COLLECTIONS.', CHECK),
   CM1606: define('component_conflict', 'dependency_conflict', 'two components want different versions of one custom node or model', 'Make both sources name the same commit or hash.', 'journalctl -u comfy-discover -b -e'),
   CM1607: define('component_refused', 'config_invalid', 'a component has a name, path or URL that is not safe', 'Correct the component in the API, or set ALLOW_INSECURE_SOURCES=1 for plain http sources you trust.', 'journalctl -u comfy-discover -b -e'),
+  CM1608: define('lock_invalid', 'config_invalid', 'the lock file cannot be used', 'Make it anew with comfy-machine lock on a machine that is ready, and do not change it.', CHECK),
   CM1690: define('discovery_failed', 'process_exit', 'the discovery ended without a result', 'Read its journal.', 'journalctl -u comfy-discover -b -e'),
 
   CM1701: passing(define('node_clone_failed', 'git_failed', 'a custom node could not be cloned', 'Check the repository URL of the node and the network.', 'journalctl -u comfy-install-nodes -b -e')),
