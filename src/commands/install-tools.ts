@@ -6,6 +6,7 @@ import type { BuildTools } from '../install/build-generation.ts'
 import { createHeartbeat, type InstallContext, note, traceOf } from '../install/context.ts'
 import type { ModelTools } from '../install/models.ts'
 import { DEFAULT_RETRY } from '../install/retry.ts'
+import { placesOf } from '../plan/places.ts'
 import { SANDBOX_SOCKET } from '../plan/plan.ts'
 
 const UV = '/usr/lib/comfy-machine/bin/uv'
@@ -42,7 +43,8 @@ export async function openBuildFor(context: InstallContext): Promise<BuildTools>
   const { systemTrees } = await import('../host/tree.ts')
   const sandbox = openSandbox({ socketPath: SANDBOX_SOCKET })
   const git = await openGitFor(context, { failed: 'CM1701', missing: 'CM1702' })
-  return { git, sandbox, python: await openPythonFor(context, sandbox), trees: systemTrees }
+  const python = await openPythonFor(context, { exec: sandbox, cache: context.plan.paths.cache })
+  return { git, sandbox, python: await withHardLinks(context, python), trees: systemTrees }
 }
 
 /** git through the mirrors of this machine; `codes` are what its failures are called. */
@@ -70,7 +72,29 @@ async function networkOf(context: InstallContext): Promise<Record<string, string
   return networkVariables(context.plan.environment)
 }
 
-async function openPythonFor(context: InstallContext, sandbox: Exec): Promise<PythonEnvironments> {
+/**
+ * Environments whose packages share their files with those of other generations. A link cannot lead from one mount to
+ * another, and so it is not made in the sandbox but here, where nothing is built: what needs a build is left to the sandbox.
+ */
+async function withHardLinks(context: InstallContext, sandboxed: PythonEnvironments): Promise<PythonEnvironments> {
+  if (sandboxed.installer === 'pip') return sandboxed
+  const { linkPackages } = await import('../install/link-packages.ts')
+  const { home } = placesOf(context.plan.paths.workspace)
+  const cache = join(home, 'cache')
+  const environment = { UV_NO_BUILD: '1' }
+  return linkPackages(context, sandboxed, await openPythonFor(context, { exec: context.host.exec, cache, environment }))
+}
+
+interface PythonRun {
+  readonly exec: Exec
+  readonly cache: string
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+async function openPythonFor(
+  context: InstallContext,
+  { exec, cache, environment = {} }: PythonRun,
+): Promise<PythonEnvironments> {
   const { openPythonEnvironments } = await import('../host/python-environments.ts')
   const { plan, host } = context
   const beat = createHeartbeat(host)
@@ -79,17 +103,17 @@ async function openPythonFor(context: InstallContext, sandbox: Exec): Promise<Py
     return value === undefined ? [] : [[name, value]]
   })
   return openPythonEnvironments({
-    exec: sandbox,
+    exec,
     files: host.files,
     installer: plan.python.installer,
     torchBackend: plan.python.torchBackend,
     uv: UV,
-    cache: plan.paths.cache,
+    cache,
     home: join(plan.paths.cache, 'home'),
     variables: { ...plan.environment, ...Object.fromEntries(secret) },
     allowInsecure: plan.components.allowInsecureSources,
     signal: host.signal,
-    environment: { TRACEPARENT: traceOf(context) },
+    environment: { TRACEPARENT: traceOf(context), ...environment },
     onLine: (line) => {
       beat()
       if (line.trim() !== '') note(context, line, 'debug')
