@@ -1,3 +1,4 @@
+import { digest } from '../../../src/host/digest.ts'
 import type { InstallHost } from '../../../src/host/install-ports.ts'
 import type { Clock, Files, JournalEntry } from '../../../src/host/ports.ts'
 import type { InstallContext } from '../../../src/install/context.ts'
@@ -43,7 +44,7 @@ export function memoryContext(
   const host: InstallHost = {
     clock,
     files: memoryFiles(texts),
-    exec: { run: unused },
+    exec: { run: async () => ({ code: 0, signal: null, timedOut: false, stdout: '', stderr: '' }) },
     notify: {
       ready: nothing,
       stopping: nothing,
@@ -57,7 +58,7 @@ export function memoryContext(
     invocationId: INVOCATION,
     secrets: { read: (name) => secrets[name] },
     signal,
-    digest: (text) => `digest of ${text}`,
+    digest,
   }
   const plan: MachinePlan = {
     schema: 1,
@@ -120,42 +121,62 @@ function memoryClock() {
   return { clock, sleeps, pass, signal: process }
 }
 
-/** Files in a map; a directory is where a file is below it, a link holds its target. */
+/** Files in a map; a directory is where a file is below it, a link holds its target and is not followed. */
 function memoryFiles(texts: Map<string, string>): Files {
+  const links = new Set<string>()
+  const writtenMs = new Map<string, number>()
   const below = (path: string): readonly string[] => [...texts.keys()].filter((each) => each.startsWith(`${path}/`))
-  const stat: Files['stat'] = async (path) => {
+  const write = (path: string, text: string): void => {
+    texts.set(path, text)
+    writtenMs.set(path, writtenMs.size + 1)
+    links.delete(path)
+  }
+  const lstat: Files['lstat'] = async (path) => {
     const text = texts.get(path)
     if (text === undefined && below(path).length === 0) return undefined
     return {
-      kind: text === undefined ? 'directory' : 'file',
+      kind: text === undefined ? 'directory' : links.has(path) ? 'symlink' : 'file',
       bytes: text?.length ?? 0,
       mode: 0o644,
       uid: 0,
-      mtimeMs: 1,
+      mtimeMs: writtenMs.get(path) ?? 1,
     }
   }
   return {
     readText: async (path) => texts.get(path),
-    readBytes: unused,
+    async readBytes(path, from, length) {
+      const text = texts.get(path)
+      return text === undefined ? undefined : new TextEncoder().encode(text).subarray(from, from + length)
+    },
     readForeign: async (path) => texts.get(path),
-    writeText: async (path, text) => void texts.set(path, text),
+    writeText: async (path, text) => write(path, text),
     appendText: unused,
-    stat,
-    lstat: stat,
-    list: async (path) => [...new Set(below(path).map((each) => each.slice(path.length + 1).split('/')[0] ?? ''))],
+    stat: lstat,
+    lstat,
+    list: async (path) =>
+      [...new Set(below(path).map((each) => each.slice(path.length + 1).split('/')[0] ?? ''))].sort(),
     makeDirectory: async () => undefined,
     chown: unused,
-    link: async (target, path) => void texts.set(path, target),
-    readLink: async (path) => texts.get(path),
+    async link(target, path) {
+      write(path, target)
+      links.add(path)
+    },
+    readLink: async (path) => (links.has(path) ? texts.get(path) : undefined),
     async rename(from, to) {
       for (const path of [from, ...below(from)]) {
         const text = texts.get(path)
-        if (text !== undefined) texts.set(`${to}${path.slice(from.length)}`, text)
+        const isLink = links.delete(path)
         texts.delete(path)
+        if (text === undefined) continue
+        write(`${to}${path.slice(from.length)}`, text)
+        if (isLink) links.add(`${to}${path.slice(from.length)}`)
       }
     },
     async remove(path) {
-      for (const each of [path, ...below(path)]) texts.delete(each)
+      for (const each of [path, ...below(path)]) {
+        texts.delete(each)
+        links.delete(each)
+      }
     },
     freeSpace: async () => ({ bytes: Number.MAX_SAFE_INTEGER, inodes: Number.MAX_SAFE_INTEGER }),
     watch: unused,
