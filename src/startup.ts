@@ -14,6 +14,8 @@ import { Follower } from './observe/follow.ts'
 import { isDone, type Machine } from './observe/machine.ts'
 import type { MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
+import type { RolloutContext } from './rollout/look.ts'
+import { expectCanary, isCanaryBad, settleRollout } from './rollout/roll-out.ts'
 import { openWorkerOutboxes, startDelivery } from './trace.ts'
 
 const SELF = 'comfy-machine.service'
@@ -65,7 +67,8 @@ export async function startMachine(
   )
   void startDelivery(recorder, config.config, manager.manager)
   const follower = await startUnits(host, recorder, generated, manager.manager)
-  await untilSettled(recorder, host.signal) // 12–20 are told by the units
+  const rollout = { host, recorder, manager: manager.manager, follower, plan }
+  await untilSettled(rollout) // 12–20 are told by the units
   await finishStartup(host, recorder) // 21
   return { ...started, follower }
 }
@@ -204,9 +207,19 @@ export async function startUnits(
   return follower
 }
 
-/** Resolves when every wanted unit has come to an end of its start; a unit that failed for good fails the start. */
-export async function untilSettled(recorder: Recorder, signal: AbortSignal): Promise<void> {
-  await recorder.until(({ outcomes }) => [...outcomes.values()].every((outcome) => outcome !== 'pending'), signal)
+/**
+ * Resolves when every wanted unit has come to an end of its start, and a generation that was new is on every GPU or sent back;
+ * a unit that failed for good fails the start.
+ */
+export async function untilSettled(context: RolloutContext): Promise<void> {
+  const { host, plan, recorder } = context
+  expectCanary(context)
+  const isPending = (machine: Machine, isBad: (unit: string) => boolean): boolean =>
+    [...machine.outcomes].some(([unit, outcome]) => outcome === 'pending' && !isBad(unit))
+  const isBad = (unit: string): boolean => isCanaryBad(recorder.machine, plan, unit)
+  await recorder.until((machine) => !isPending(machine, isBad), host.signal)
+  await settleRollout(context)
+  await recorder.until((machine) => !isPending(machine, () => false), host.signal)
   const failed = unitsThat(recorder.machine, (outcome) => outcome === 'failed' || outcome === 'blocked')
   if (failed.length > 0) throw new StartFailure(`${failed.join(', ')} did not start`)
 }

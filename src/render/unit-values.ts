@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { pointerOf } from '../plan/places.ts'
 import {
   type MachinePlan,
   type PlannedGpu,
@@ -9,6 +10,7 @@ import {
 import { rootSpanId, traceparentOf } from '../trace-context.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
 import { metricsUnits } from './metrics-units.ts'
+import { type InstallerValues, rolloutUnits } from './rollout-units.ts'
 
 /** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
 export interface UnitToRender {
@@ -37,7 +39,7 @@ export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
     template: 'comfy-machine.target',
     values: { machineId: plan.machineId, wants },
   }
-  return [target, ...health, telemetryUnit(plan), ...pushed, ...wanted]
+  return [target, ...health, telemetryUnit(plan), ...pushed, ...rolloutUnits(plan, installerValues(plan)), ...wanted]
 }
 
 /** Names of the units that must be active for the machine to be ready. */
@@ -96,6 +98,17 @@ function writablePaths(plan: MachinePlan): readonly string[] {
   return [...new Set([plan.paths.workspace, plan.paths.models, plan.paths.cache])].map(quoteWord)
 }
 
+// Every secret that an installer of a start has, because it does the work of all of them.
+function installerValues(plan: MachinePlan): InstallerValues {
+  return {
+    logFields: logFields(plan),
+    traceparent: traceEnvironment(plan),
+    credentials: plan.secretNames.filter((name) => name !== HUB && !isTelemetryName(name)),
+    secrets: secretsDirectory(plan),
+    writable: writablePaths(plan),
+  }
+}
+
 function installers(plan: MachinePlan): readonly UnitToRender[] {
   const unit = (name: string, wantsSecret: (secret: string) => boolean): UnitToRender => ({
     name: `${name}.service`,
@@ -133,7 +146,7 @@ const comfyuiUnit =
   (plan: MachinePlan) =>
   (instance: PlannedInstance): UnitToRender => {
     const gpu = gpuNamed(plan, instance.gpu)
-    const current = path.join(plan.paths.workspace, 'comfyui', 'current')
+    const current = pointerOf(plan.paths.workspace, gpu.name)
     return {
       name: instance.unit,
       template: 'comfyui@.service',
