@@ -1,22 +1,16 @@
 import path from 'node:path'
 import type { MachinePlan } from '../plan/plan.ts'
-import type { CommonValues } from './metrics-units.ts'
-import type { UnitToRender } from './unit-values.ts'
-
-/** What the installers' units have beside what every unit has. */
-export interface InstallerValues extends CommonValues {
-  readonly traceparent: string
-  readonly writable: readonly string[]
-}
+import type { UnitToRender } from './common-values.ts'
+import { installerUnit, isComponentSecret, isDiscoverySecret } from './installer-units.ts'
 
 /**
  * The installers of a machine that runs: comfy-update builds the next generation beside the one that runs, comfy-collect
  * removes generations that nobody needs. Neither is part of a start.
  */
-export function rolloutUnits(plan: MachinePlan, values: InstallerValues): readonly UnitToRender[] {
-  const updatePlan = path.join(plan.paths.run, 'update', 'plan.json')
-  return [
-    { name: 'comfy-update.service', template: 'comfy-update.service', values: { ...values, plan: updatePlan } },
-    { name: 'comfy-collect.service', template: 'comfy-collect.service', values: { ...values } },
-  ]
+export function rolloutUnits(plan: MachinePlan): readonly UnitToRender[] {
+  const collect = installerUnit(plan, 'comfy-collect', () => false)
+  // It does the work of all installers of a start.
+  const update = installerUnit(plan, 'comfy-update', (name) => isComponentSecret(name) || isDiscoverySecret(name))
+  const planFile = path.join(plan.paths.run, 'update', 'plan.json')
+  return [{ ...update, values: { ...update.values, planFile } }, collect]
 }
