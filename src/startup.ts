@@ -11,11 +11,10 @@ import type { MachineHost } from './machine-host.ts'
 import { endStep } from './observe/fold-step.ts'
 import { HEALTH_SOCKET } from './observe/fold-unit.ts'
 import { Follower } from './observe/follow.ts'
-import { isDone, type Machine } from './observe/machine.ts'
+import { isDone } from './observe/machine.ts'
 import type { MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
-import type { RolloutContext } from './rollout/look.ts'
-import { expectCanary, isCanaryBad, settleRollout } from './rollout/roll-out.ts'
+import { unitsThat, untilSettled } from './settle.ts'
 import { openWorkerOutboxes, startDelivery } from './trace.ts'
 
 const SELF = 'comfy-machine.service'
@@ -205,30 +204,6 @@ export async function startUnits(
     throw failure
   })
   return follower
-}
-
-/**
- * Resolves when every wanted unit has come to an end of its start, and a generation that was new is on every GPU or sent back;
- * a unit that failed for good fails the start.
- */
-export async function untilSettled(context: RolloutContext): Promise<void> {
-  const { host, plan, recorder } = context
-  expectCanary(context)
-  const isPending = (machine: Machine, isBad: (unit: string) => boolean): boolean =>
-    [...machine.outcomes].some(([unit, outcome]) => outcome === 'pending' && !isBad(unit))
-  const isBad = (unit: string): boolean => isCanaryBad(recorder.machine, plan, unit)
-  await recorder.until((machine) => !isPending(machine, isBad), host.signal)
-  await settleRollout(context)
-  await recorder.until((machine) => !isPending(machine, () => false), host.signal)
-  const failed = unitsThat(recorder.machine, (outcome) => outcome === 'failed' || outcome === 'blocked')
-  if (failed.length > 0) throw new StartFailure(`${failed.join(', ')} did not start`)
-}
-
-/** A start that ended because units failed; their steps tell why. */
-export class StartFailure extends Error {}
-
-function unitsThat(machine: Machine, fits: (outcome: string) => boolean): readonly string[] {
-  return [...machine.outcomes].filter(([, outcome]) => fits(outcome)).map(([unit]) => unit)
 }
 
 /** Step 21: every wanted unit is active, and the hub knows it. Throws CM2101 when one is not. */
