@@ -45,7 +45,7 @@ export async function readPointers(files: Files, workspace: string, gpus: readon
 }
 
 /** Tells whether a generation is there and whole. */
-export async function isWholeGeneration(files: Files, places: Places, generation: string): Promise<boolean> {
+async function isWholeGeneration(files: Files, places: Places, generation: string): Promise<boolean> {
   return (await files.lstat(path.join(places.generations, generation, COMPLETE_FILE)))?.kind === 'file'
 }
 
@@ -62,4 +62,11 @@ export async function readRequest(files: Files): Promise<RolloutRequest | undefi
 
 async function readPointer(files: Files, link: string): Promise<string | undefined> {
   return /^generations\/([0-9a-z][0-9a-z-]*)$/.exec((await files.readLink(link)) ?? '')?.[1]
+}
+
+/** Ids of the whole generations of a machine, sorted. */
+export async function readWholeGenerations(files: Files, places: Places): Promise<readonly string[]> {
+  const names = (await files.list(places.generations)).filter((name) => !name.startsWith('.'))
+  const whole = await Promise.all(names.map((name) => isWholeGeneration(files, places, name)))
+  return names.filter((_, index) => whole[index] === true)
 }
