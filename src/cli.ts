@@ -1,5 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import type { RollbackOptions } from './commands/rollback.ts'
 import type { TraceOptions } from './commands/trace.ts'
+import type { UpdateOptions } from './commands/update.ts'
 import { definitionOf, toMachineError } from './errors.ts'
 import { openTerminal } from './host/terminal.ts'
 import { VERSION } from './version.ts'
@@ -11,6 +13,16 @@ Exit codes: 0 ready; 1 failed, degraded, stopped, or the host agent has ended; 2
     systemctl start --no-block comfy-machine
 A record whose agent has ended belongs to an earlier start: it is given 3 seconds to be replaced by a new one.
 --wait ends with 0 when the machine is ready, 1 when the startup failed or stopped, 2 when --timeout has passed.`
+
+const UPDATE_HELP = `
+The generation is built beside the running one and tried on the first GPU. When ComfyUI has proved itself there, the other
+GPUs follow one by one, each after its running job. When it has not, the first GPU goes back and the others never stopped.
+Exit codes: 0 the machine is on it, or was already, or with --no-wait the update has begun; 1 it failed or was sent back.
+Changes of units, e.g. another number of GPUs, are named and need systemctl restart comfy-machine.`
+
+const ROLLBACK_HELP = `
+The machine stays on the generation, also over restarts, until comfy-machine update or until its configuration asks for
+something else than now. A machine that is stopped goes there with its next start.`
 
 const EXIT_FAILED = 1
 const EXIT_USAGE = 64
@@ -106,6 +118,38 @@ function commands(onExit: (code: number) => void): Command {
           terminal,
         ),
       )
+    })
+  program
+    .command('update')
+    .description(
+      'build what the configuration asks for now, and move the machine to it: 0 done or nothing new, 1 failed',
+    )
+    .option('--locked <file>', 'install exactly this machine.lock.json')
+    .option('--no-wait', 'return when it has begun (0)')
+    .option('--json', 'print the outcome as JSON', false)
+    .addHelpText('after', UPDATE_HELP)
+    .action(async (options: UpdateOptions) => {
+      const { updateCommand } = await import('./commands/update.ts')
+      onExit(await updateCommand(options, terminal))
+    })
+  program
+    .command('rollback')
+    .description('move the machine to a generation that it was on before: 0 done or planned, 1 failed')
+    .argument('[generation]', 'its id or the first characters of it; without one, the generation before')
+    .option('--no-wait', 'return when it has begun (0)')
+    .option('--json', 'print the outcome as JSON', false)
+    .addHelpText('after', ROLLBACK_HELP)
+    .action(async (generation: string | undefined, options: Omit<RollbackOptions, 'generation'>) => {
+      const { rollbackCommand } = await import('./commands/rollback.ts')
+      onExit(await rollbackCommand({ ...options, ...(generation === undefined ? {} : { generation }) }, terminal))
+    })
+  program
+    .command('generations')
+    .description('list the generations of this machine and where they run')
+    .option('--json', 'print them as JSON', false)
+    .action(async (options: { json: boolean }) => {
+      const { generationsCommand } = await import('./commands/generations.ts')
+      onExit(await generationsCommand(options, terminal))
     })
   program
     .command('explain')

@@ -143,6 +143,9 @@ export const ERRORS = {
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),
   CM1902: define('node_import_failed', 'import_failed', 'ComfyUI could not import a wanted custom node', 'Look at the traceback of the node; a Python package may be missing.', 'journalctl -u "comfyui@*" -b -g "IMPORT FAILED"'),
+  CM1910: define('generation_rejected', 'dependency_failed', 'a generation was sent back because it did not prove itself', 'Look at what its ComfyUI said, correct the cause and run comfy-machine update again.', 'comfy-machine generations'),
+  CM1911: define('generation_unknown', 'config_invalid', 'there is no such generation on this machine', 'Choose one that comfy-machine generations lists.', 'comfy-machine generations'),
+  CM1912: define('update_impossible', 'dependency_failed', 'the machine cannot be moved to another generation now', 'Wait until the machine is ready, or start it with systemctl start comfy-machine.', 'comfy-machine status'),
   CM1990: define('comfyui_failed', 'process_exit', 'ComfyUI ended', 'Look at its last lines before the end.', 'journalctl -u "comfyui@*" -b -e'),
 
   CM2001: passing(define('redis_unreachable', 'redis_unreachable', 'Redis cannot be reached', 'Check HUB_REDIS_URL and that Redis runs.', 'journalctl -u "redis-worker@*" -b -e')),

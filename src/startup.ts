@@ -11,9 +11,10 @@ import type { MachineHost } from './machine-host.ts'
 import { endStep } from './observe/fold-step.ts'
 import { HEALTH_SOCKET } from './observe/fold-unit.ts'
 import { Follower } from './observe/follow.ts'
-import { isDone, type Machine } from './observe/machine.ts'
+import { isDone } from './observe/machine.ts'
 import type { MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
+import { unitsThat, untilSettled } from './settle.ts'
 import { openWorkerOutboxes, startDelivery } from './trace.ts'
 
 const SELF = 'comfy-machine.service'
@@ -65,7 +66,8 @@ export async function startMachine(
   )
   void startDelivery(recorder, config.config, manager.manager)
   const follower = await startUnits(host, recorder, generated, manager.manager)
-  await untilSettled(recorder, host.signal) // 12–20 are told by the units
+  const rollout = { host, recorder, manager: manager.manager, follower, plan }
+  await untilSettled(rollout) // 12–20 are told by the units
   await finishStartup(host, recorder) // 21
   return { ...started, follower }
 }
@@ -202,20 +204,6 @@ export async function startUnits(
     throw failure
   })
   return follower
-}
-
-/** Resolves when every wanted unit has come to an end of its start; a unit that failed for good fails the start. */
-export async function untilSettled(recorder: Recorder, signal: AbortSignal): Promise<void> {
-  await recorder.until(({ outcomes }) => [...outcomes.values()].every((outcome) => outcome !== 'pending'), signal)
-  const failed = unitsThat(recorder.machine, (outcome) => outcome === 'failed' || outcome === 'blocked')
-  if (failed.length > 0) throw new StartFailure(`${failed.join(', ')} did not start`)
-}
-
-/** A start that ended because units failed; their steps tell why. */
-export class StartFailure extends Error {}
-
-function unitsThat(machine: Machine, fits: (outcome: string) => boolean): readonly string[] {
-  return [...machine.outcomes].filter(([, outcome]) => fits(outcome)).map(([unit]) => unit)
 }
 
 /** Step 21: every wanted unit is active, and the hub knows it. Throws CM2101 when one is not. */

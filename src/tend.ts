@@ -4,23 +4,31 @@ import { messageOf } from './errors.ts'
 import type { Manager } from './host/ports.ts'
 import type { MachineHost } from './machine-host.ts'
 import { enterPhase } from './observe/fold-step.ts'
-import type { Machine } from './observe/machine.ts'
+import { isMoving, type Machine } from './observe/machine.ts'
+import { gpuOfUnit } from './observe/unit-steps.ts'
+import { look, type RolloutContext } from './rollout/look.ts'
+import { tendRollouts } from './rollout/roll-out.ts'
 
-/** How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded. */
-export async function tendMachine(host: MachineHost, recorder: Recorder): Promise<void> {
+/**
+ * How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded, and
+ * moves to another generation when it is asked to. A GPU on its way to one is not missed while another one serves.
+ */
+export async function tendMachine(context: RolloutContext, host: MachineHost): Promise<void> {
+  const { recorder } = context
   const judge = (): void => {
     const phase = isWhole(recorder.machine) ? 'ready' : 'degraded'
     if (recorder.machine.state.phase === phase) return
     recorder.fold((machine) => enterPhase(machine, phase, host.clock.nowUs()))
     void host.tellHub('event_driven')
   }
+  // A GPU that was on its way when an earlier controller died still is.
+  await look(context).catch((error: unknown) =>
+    recorder.warn(`the pointers to generations could not be read: ${messageOf(error)}`),
+  )
   const stopWatching = recorder.onChange(judge)
   // What changed before anybody watched counts too.
   judge()
-  await new Promise<void>((resolve) => {
-    if (host.signal.aborted) resolve()
-    else host.signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+  await tendRollouts(context)
   stopWatching()
 }
 
@@ -37,9 +45,17 @@ export async function endMachine(host: MachineHost, recorder: Recorder, manager:
   await recorder.flush()
 }
 
-function isWhole({ outcomes, snapshots, state }: Machine): boolean {
-  return (
-    state.failing.length === 0 &&
-    [...outcomes].every(([unit, outcome]) => outcome === 'skipped' || snapshots.get(unit)?.activeState === 'active')
-  )
+/** Tells whether a machine serves as it is meant to: a GPU that a rollout moves is not missed while another one serves. */
+export function isWhole(machine: Machine): boolean {
+  const { outcomes, state } = machine
+  const isCounted = (unit: string): boolean => !isMoving(machine, gpuOfUnit(unit))
+  const counted = [...outcomes.keys()].filter(isCounted)
+  const isServed = counted.some((unit) => gpuOfUnit(unit) !== undefined && isActive(machine, unit))
+  const units = isServed ? counted : [...outcomes.keys()]
+  const failing = state.failing.filter(({ unit }) => !isServed || isCounted(unit))
+  return failing.length === 0 && units.every((unit) => outcomes.get(unit) === 'skipped' || isActive(machine, unit))
+}
+
+function isActive({ snapshots }: Machine, unit: string): boolean {
+  return snapshots.get(unit)?.activeState === 'active'
 }

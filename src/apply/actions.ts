@@ -3,8 +3,15 @@ import type { JobResult } from '../host/ports.ts'
 /** One change of the host. The list is closed: whatever the controller does to a host is one of these. */
 export type Action =
   | { readonly kind: 'make-directory'; readonly path: string; readonly owner: string; readonly mode: number }
-  | { readonly kind: 'write-file'; readonly path: string; readonly text: string; readonly mode: number }
+  | {
+      readonly kind: 'write-file'
+      readonly path: string
+      readonly text: string
+      readonly mode: number
+      readonly durable?: true
+    }
   | { readonly kind: 'remove-file'; readonly path: string }
+  | { readonly kind: 'point'; readonly path: string; readonly target: string }
   | { readonly kind: 'reload' }
   | { readonly kind: 'reset-failed'; readonly unit: string }
   | { readonly kind: 'stop'; readonly unit: string }

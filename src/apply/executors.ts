@@ -18,12 +18,16 @@ export function hostExecutors(files: Files, manager: Manager): Executors {
       await files.chown(path, owner)
       return undefined
     },
-    'write-file': async ({ path, text, mode }) => {
-      await files.writeText(path, text, { mode })
+    'write-file': async ({ path, text, mode, durable }) => {
+      await files.writeText(path, text, durable === true ? { mode, durable } : { mode })
       return undefined
     },
     'remove-file': async ({ path }) => {
       await files.remove(path)
+      return undefined
+    },
+    point: async ({ path, target }) => {
+      await files.link(target, path)
       return undefined
     },
     reload: async () => {

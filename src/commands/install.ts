@@ -109,10 +109,15 @@ const INSTALLERS: Readonly<Record<Installer, (context: InstallContext) => Promis
   async update(context) {
     const { installUpdate } = await import('../install/update.ts')
     const models = modelTools(context)
+    process.umask(0o022)
     const tools = {
       openHttp: () => openHttpFor(context),
       openBuild: () => openBuildFor(context),
-      openModels: models.open,
+      openModels: () => {
+        // ComfyUI may change the models, and nothing else that is installed.
+        process.umask(0o002)
+        return models.open()
+      },
     }
     await installUpdate(context, tools).finally(() => models.close())
   },

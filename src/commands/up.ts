@@ -9,7 +9,8 @@ import type { MachineState } from '../observe/state.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { keepPhase } from '../previous.ts'
 import { secretsDirectory } from '../render/common-values.ts'
-import { finishStartup, followUnits, StartFailure, startMachine, startUnits, untilSettled } from '../startup.ts'
+import { StartFailure, untilSettled } from '../settle.ts'
+import { finishStartup, followUnits, startMachine, startUnits } from '../startup.ts'
 import { endMachine, tendMachine } from '../tend.ts'
 import { requestDelivery } from '../trace.ts'
 import { type Controller, openController } from './controller.ts'
@@ -46,12 +47,12 @@ export async function upCommand(): Promise<number> {
 
 async function start(controller: Controller): Promise<void> {
   const { host, recorder } = controller
-  const { follower, manager } = await startMachine(host, recorder, async (config) => {
+  const { follower, manager, plan } = await startMachine(host, recorder, async (config) => {
     controller.secrets = [...config.secrets.values()]
     await openHub(controller, config.secrets.get('HUB_REDIS_URL'))
   })
   await becomeReady(controller)
-  await tendMachine(host, recorder)
+  await tendMachine({ host, recorder, manager, follower, plan }, host)
   follower.stop()
   await endMachine(host, recorder, manager)
   await keepPhase(host.files, recorder, controller.isFirst)
@@ -71,17 +72,18 @@ async function resume(controller: Controller, plan: MachinePlan): Promise<void> 
     ? followUnits(host, recorder, plan, manager)
     : await startUnits(host, recorder, { plan, isPortMoved: true }, manager)
   await follower.resync()
+  const rollout = { host, recorder, manager, follower, plan }
   const { readyUs } = recorder.machine.state
   if (readyUs === undefined) {
     await manager.start(TARGET)
-    await untilSettled(recorder, host.signal)
+    await untilSettled(rollout)
     await finishStartup(host, recorder)
     await becomeReady(controller)
   } else {
     recorder.endTrace(readyUs)
     host.notify.ready()
   }
-  await tendMachine(host, recorder)
+  await tendMachine(rollout, host)
   follower.stop()
   await endMachine(host, recorder, manager)
   await keepPhase(host.files, recorder, controller.isFirst)

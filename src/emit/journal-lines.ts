@@ -1,5 +1,6 @@
 import type { JournalEntry } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
+import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
 import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
 import { formatDuration } from './duration.ts'
@@ -183,6 +184,8 @@ function phaseLine(machine: Machine): JournalEntry | undefined {
 function causesOf({ state, outcomes, snapshots }: Machine): string {
   const failing = [...new Set(state.failing.map(({ step, code }) => `step ${step} ${code}`))]
   if (failing.length > 0) return failing.join(', ')
+  const rollout = rolloutSentence(state)
+  if (rollout !== undefined) return rollout
   const isDown = (unit: string): boolean => snapshots.get(unit)?.activeState !== 'active'
   const down = [...outcomes].filter(([unit, outcome]) => outcome !== 'skipped' && isDown(unit)).map(([unit]) => unit)
   return down.length === 0 ? 'comfy-machine itself' : `${down.join(', ')} not active`

@@ -1,4 +1,5 @@
 import type { Machine } from '../observe/machine.ts'
+import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import { STEPS, stepOf } from '../steps.ts'
 
 /** One line for `systemctl status comfy-machine`. */
@@ -6,7 +7,9 @@ export function statusText({ state }: Machine): string {
   const [failing] = state.failing
   if (failing !== undefined)
     return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`
-  if (state.phase !== 'starting') return `${state.phase}: ${state.workers.length} workers`
+  const rollout = rolloutSentence(state)
+  if (state.phase !== 'starting') return `${state.phase}: ${rollout ?? `${state.workers.length} workers`}`
+  if (rollout !== undefined) return `step ${state.step}/${STEPS.length}: ${rollout}`
   const running = state.steps.filter((step) => step.state === 'running').at(-1)
   if (running === undefined) return `step ${state.step}/${STEPS.length}`
   return `step ${running.number}/${STEPS.length} ${stepOf(running.number).title}${running.detail === undefined ? '' : `: ${running.detail}`}`

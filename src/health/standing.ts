@@ -1,4 +1,5 @@
 import { definitionOf } from '../errors.ts'
+import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import type { MachinePhase, MachineState, StepState } from '../observe/state.ts'
 import type { Sighting } from './record.ts'
 
@@ -25,9 +26,13 @@ export function judge(sighting: Sighting): Standing {
   if (!sighting.alive) {
     return { ...no, phase, reason: `the host agent (pid ${state.agentPid}) has ended; its last word was ${phase}` }
   }
-  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: 'every wanted unit is active' }
+  const rollout = rolloutSentence(state)
+  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: rollout ?? 'every wanted unit is active' }
+  const isPlanned = rollout !== undefined && state.failing.length === 0
   const reason =
-    phase === 'degraded' ? `the machine was ready and is not now: ${failureReason(state)}` : progress(state)
+    phase === 'degraded'
+      ? `the machine was ready and is not now: ${isPlanned ? rollout : failureReason(state)}`
+      : (rollout ?? progress(state))
   return { phase, healthy: true, ready: false, reason }
 }
 

@@ -15,10 +15,11 @@ const TRASH = '.trash-'
 export async function collectGenerations(context: InstallContext): Promise<void> {
   const { nodeEnv } = placesOf(context.plan.paths.workspace)
   const whole = await listGenerations(context)
-  const { previous } = await readRollout(context)
+  const { previous, pinned } = await readRollout(context)
   // Read last: what a builder is about to make has its pointer before it has its directory.
   const pointed = await listNamed(context, 'all')
-  const obsolete = chooseObsolete(whole, new Set([...pointed, ...(previous === null ? [] : [previous])]), KEPT)
+  const named = new Set([...pointed, previous, pinned?.generation].filter((id) => typeof id === 'string'))
+  const obsolete = chooseObsolete(whole, named, KEPT)
   for (const id of obsolete) {
     await trash(context, id)
     note(context, `generation ${id} is removed: ${KEPT} newer ones are there`)

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { COMPLETE_FILE, LOCK_FILE, placesOf, pointerOf } from '../plan/places.ts'
-import { NO_ROLLOUT, type RolloutRecord } from '../plan/pointers.ts'
+import type { RolloutRecord } from '../plan/pointers.ts'
+import { parseRollout } from '../plan/rollout-record.ts'
 import type { WantedNode } from './components.ts'
 import { type InstallContext, parseRecord } from './context.ts'
 import { type CompleteRecord, isGenerationId } from './generation.ts'
@@ -69,7 +70,7 @@ export async function listNamed(context: InstallContext, which: 'all' | 'in use'
 
 /** What the controller knows of generations. */
 export async function readRollout({ plan, host }: InstallContext): Promise<RolloutRecord> {
-  return parseRecord<RolloutRecord>(await host.files.readText(placesOf(plan.paths.workspace).rollout)) ?? NO_ROLLOUT
+  return parseRollout(await host.files.readText(placesOf(plan.paths.workspace).rollout))
 }
 
 /** The commit at which a branch, or a remote's HEAD, was locked before; the first lock that has it counts. */

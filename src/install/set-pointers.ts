@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { placesOf, pointerOf, pointerTo } from '../plan/places.ts'
-import { type PointerPlan, planPointers } from '../plan/pointers.ts'
+import { type PointerPlan, planPointers, type RolloutRecord } from '../plan/pointers.ts'
 import { type InstallContext, note } from './context.ts'
-import { type Generation, listPointers, readCurrent, readPointer, readRollout } from './generations.ts'
+import { type Generation, listPointers, readCurrent, readGeneration, readPointer, readRollout } from './generations.ts'
 
 /** Points the machine at a generation while none of its ComfyUI runs, see `planPointers`. A killed run is repeated at the next start. */
 export async function setPointers(context: InstallContext, { id }: Generation): Promise<PointerPlan> {
@@ -12,7 +12,7 @@ export async function setPointers(context: InstallContext, { id }: Generation): 
   const plan = planPointers({
     current: (await readCurrent(context))?.id,
     wanted: id,
-    rollout: await readRollout(context),
+    rollout: await readUsableRollout(context),
     gpus: context.plan.instances.map(({ gpu }) => gpu),
   })
   for (const [gpu, generation] of plan.gpus) await point(context, pointerOf(workspace, gpu), generation)
@@ -24,14 +24,25 @@ export async function setPointers(context: InstallContext, { id }: Generation): 
   return plan
 }
 
+/** What is known of generations; the machine is not held on one that is gone. */
+async function readUsableRollout(context: InstallContext): Promise<RolloutRecord> {
+  const { pinned, ...rest } = await readRollout(context)
+  const isThere = pinned !== undefined && (await readGeneration(context, pinned.generation)) !== undefined
+  return isThere ? { ...rest, pinned } : rest
+}
+
 async function point(context: InstallContext, pointer: string, generation: string): Promise<void> {
   if ((await readPointer(context, pointer)) === generation) return
   await context.host.files.link(pointerTo(generation), pointer)
 }
 
-const SAID: Readonly<Record<Exclude<PointerPlan['how'], 'same'>, (plan: PointerPlan) => string>> = {
+type Sentence = (plan: PointerPlan) => string
+
+const SAID: Readonly<Record<Exclude<PointerPlan['how'], 'same'>, Sentence>> = {
   first: ({ current }) => `the machine goes on generation ${current}`,
+  proven: ({ current }) => `the machine goes on generation ${current}, which ran here before`,
   canary: ({ current, next, gpus }) =>
     `${[...gpus.keys()][0]} tries generation ${next}; the others stay on ${current} until it has proved itself`,
-  rejected: ({ current }) => `the wanted generation was tried and sent back: the machine stays on ${current}`,
+  rejected: ({ current, next }) => `generation ${next} was tried and sent back: the machine stays on ${current}`,
+  pinned: ({ current }) => `the machine was rolled back to generation ${current} and stays there`,
 }

@@ -3,9 +3,9 @@ import type { ReportedFailure } from '../report.ts'
 import { endInstance, withInstance, withOutcome } from './fold-instance.ts'
 import { endStep, type Folded, failAttempt, failStep } from './fold-step.ts'
 import { HEALTH_SOCKET, hasStarted } from './fold-unit.ts'
-import { type Machine, stepState } from './machine.ts'
+import { isMoving, type Machine, stepState } from './machine.ts'
 import { failureOfUnit, portFailure, stoppedFailure, unstartedFailure } from './unit-failure.ts'
-import { stepsOfUnit } from './unit-steps.ts'
+import { gpuOfUnit, stepsOfUnit } from './unit-steps.ts'
 import { becameInactive, endAfter, leftInactive } from './unit-times.ts'
 
 const HEALTH_SERVICE = 'comfy-health.service'
@@ -62,8 +62,11 @@ function foldEnded(machine: Machine, unit: UnitSnapshot): Folded | undefined {
   const end = { startUs: start.us, endUs: endAfter(start, becameInactive(unit)) }
   if (started && unit.result === 'exec-condition') return foldOver(machine, unit, 'skipped', end)
   // 1: the main process exited by itself, CLD_EXITED.
-  if (started)
-    return unit.result === 'success' && unit.exitCode === 1 ? foldOver(machine, unit, 'done', end) : undefined
+  if (started) {
+    // One that a rollout has stopped is about to be started again.
+    const isOver = unit.result === 'success' && unit.exitCode === 1 && !isMoving(machine, gpuOfUnit(unit.name))
+    return isOver ? foldOver(machine, unit, 'done', end) : undefined
+  }
   const saidNo = !unit.conditionResult && unit.conditionMonoUs >= machine.state.startedMonoUs
   return saidNo ? foldOver(machine, unit, 'skipped', { startUs: unit.conditionUs, endUs: unit.conditionUs }) : undefined
 }
@@ -87,7 +90,8 @@ function foldUnstarted(machine: Machine, unitName: string, result: string | unde
   const unit = machine.snapshots.get(unitName)
   const failure = ownFailure(machine, unitName, unit, result)
   const [shown] = stepsOfUnit(unitName, 'unit')
-  if (failure === undefined || shown === undefined) return { machine: blocked, happenings: [] }
+  if (failure === undefined || shown === undefined || isMoving(machine, shown.gpu))
+    return { machine: blocked, happenings: [] }
   const { gpu } = shown
   const { number } = shown.step
   const inInstance =

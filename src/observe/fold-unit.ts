@@ -2,7 +2,7 @@ import type { UnitSnapshot } from '../host/ports.ts'
 import type { Attributes, Progress, ReportChild, ReportLine } from '../report.ts'
 import { endInstance, remember, withInstance, withOutcome } from './fold-instance.ts'
 import { addEvidence, endStep, type Folded, failAttempt, failStep, giveUp } from './fold-step.ts'
-import { type Happening, type Machine, stepState, withStep } from './machine.ts'
+import { type Happening, isMoving, type Machine, stepState, withStep } from './machine.ts'
 import { foldProgress } from './progress.ts'
 import { endOfUnit, failureOfUnit, stoppedFailure } from './unit-failure.ts'
 import { stepsOfUnit, type UnitStep } from './unit-steps.ts'
@@ -154,6 +154,8 @@ function foldDown(before: Machine, shown: UnitStep, unit: UnitSnapshot, report: 
   const down = withOutcome(machine, unit.name, 'failed')
   if (machine.state.readyUs !== undefined) return { machine: down, happenings: [] }
   const { number } = shown.step
+  // What the canary lacks is no failure of the start: it goes back, and its step ends with the generation before.
+  if (isMoving(machine, shown.gpu)) return { machine: down, happenings: [] }
   const atUs = endAfter(attemptStart(unit), attemptEnd(unit))
   const inInstance =
     shown.gpu === undefined ? down : withInstance(down, number, unit.name, { state: 'failed', endUs: atUs })
@@ -165,6 +167,8 @@ function foldDown(before: Machine, shown: UnitStep, unit: UnitSnapshot, report: 
 }
 
 function foldGone(machine: Machine, { step, gpu }: UnitStep, unit: UnitSnapshot): Folded {
+  // Stopped to be started again with another generation.
+  if (isMoving(machine, gpu)) return { machine: withOutcome(machine, unit.name, 'pending'), happenings: [] }
   const failure = stoppedFailure(step.number, unit.name)
   const place = { unit: unit.name, startUs: unit.inactiveEnterUs, atUs: unit.inactiveEnterUs, failure }
   return failAttempt(

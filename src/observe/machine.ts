@@ -129,3 +129,8 @@ export function isDone(machine: Machine, number: number): boolean {
   const { state } = stepState(machine, number)
   return state === 'done' || state === 'skipped'
 }
+
+/** Tells whether a rollout stops and starts the units of a GPU now. */
+export function isMoving({ state }: Machine, gpu: string | undefined): boolean {
+  return gpu !== undefined && state.generations?.rollout?.gpu === gpu
+}

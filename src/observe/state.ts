@@ -1,3 +1,4 @@
+import type { RejectedGeneration } from '../plan/pointers.ts'
 import type { Attributes, Progress, ReportedFailure } from '../report.ts'
 import type { Phase } from '../steps.ts'
 
@@ -101,6 +102,30 @@ export interface WorkerState {
   readonly services: readonly string[]
 }
 
+/** A generation on its way to the GPUs of the machine, or back from them. */
+export interface RolloutState {
+  /** The generation that is rolled out. */
+  readonly generation: string
+  readonly direction: 'forward' | 'back'
+  readonly startUs: number
+  /** The GPU whose units are stopped and started now; null between two GPUs. */
+  readonly gpu: string | null
+  /** When its ComfyUI was last started by the rollout; null before that. */
+  readonly sinceUs: number | null
+}
+
+/** What the machine runs; the pointers below `comfyui` in the workspace as the controller last read them. */
+export interface GenerationsState {
+  readonly current: string | null
+  readonly previous: string | null
+  /** The generation of each GPU, by name of the GPU. */
+  readonly gpus: Readonly<Record<string, string>>
+  /** The rollout that is going on. */
+  readonly rollout: RolloutState | null
+  /** The generation that was sent back last since the machine started, and why. */
+  readonly rejected: (RejectedGeneration & { readonly generation: string }) | null
+}
+
 /** Everything `/run/comfy-machine/state.json` says: written by the controller only, replaced atomically at each change. */
 export interface MachineState {
   readonly schema: 1
@@ -137,4 +162,6 @@ export interface MachineState {
   readonly warnings: readonly string[]
   /** Versions and component evidence: comfyui commit, python, nodes and models with their pins. */
   readonly evidence: Attributes
+  /** Absent until the pointers are read: before its first installation a machine has none. */
+  readonly generations?: GenerationsState
 }

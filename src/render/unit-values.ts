@@ -11,6 +11,7 @@ import { isTelemetryName, logFields, secretsDirectory, traceEnvironment, type Un
 import { assignment, execLine, quoteWord } from './escape.ts'
 import { installers, sandboxUnits } from './installer-units.ts'
 import { metricsUnits } from './metrics-units.ts'
+import { rolloutUnits } from './rollout-units.ts'
 
 const HUB = 'HUB_REDIS_URL'
 
@@ -30,7 +31,7 @@ export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
     template: 'comfy-machine.target',
     values: { machineId: plan.machineId, wants },
   }
-  return [target, ...health, telemetryUnit(plan), ...pushed, ...sandbox, ...wanted]
+  return [target, ...health, telemetryUnit(plan), ...pushed, ...sandbox, ...rolloutUnits(plan), ...wanted]
 }
 
 /** Names of the units that must be active for the machine to be ready. */

@@ -91,6 +91,7 @@ describe('data flows one way', () => {
       install: [...LINE, 'install'],
       worker: [...LINE, 'worker'],
       health: [...LINE, 'health', 'install', 'worker'],
+      rollout: [...LINE, 'rollout'],
     }
     const wrong = imports.filter(({ from, to, isType }) => {
       const rooms = allowed[roomOf(from)]

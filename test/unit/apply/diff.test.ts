@@ -151,6 +151,7 @@ test('an action is carried out by the executor of its kind', async () => {
     'make-directory': run,
     'write-file': run,
     'remove-file': run,
+    point: run,
     reload: run,
     'reset-failed': run,
     stop: async () => 'done',
