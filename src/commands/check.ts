@@ -74,7 +74,7 @@ async function checkHost(
   }
   const [api, redis] = await Promise.all([checkApi(config), attempt(() => checkRedis(config))])
   note(redis)
-  if (api !== undefined && config.staleOk) {
+  if (api?.variable === 'EMPROPS_API_URL' && config.staleOk) {
     findings.warnings.push(warningOf(`${api.message}; COMPONENTS_STALE_OK is set`, { variable: 'EMPROPS_API_URL' }))
   } else note(api)
 }
@@ -112,6 +112,11 @@ async function checkDirectory(
 }
 
 async function checkApi(config: MachineConfig): Promise<Problem | undefined> {
+  const { lockFile } = config
+  if (lockFile !== null || config.apiUrl === null) {
+    if (lockFile === null || (await systemFiles.stat(lockFile))?.kind === 'file') return undefined
+    return problemOf('CM1608', `MACHINE_LOCK: there is no file ${lockFile}`, { variable: 'MACHINE_LOCK' })
+  }
   const variable = 'EMPROPS_API_URL'
   const url = `${config.apiUrl}/health`
   const key = config.secrets.get('EMPROPS_API_KEY')

@@ -13,8 +13,8 @@ export interface MachineConfig {
   readonly workersConfig: string
   readonly gpuMode: 'actual' | 'mock'
   readonly mockGpuCount: number
-  /** Without a trailing slash. */
-  readonly apiUrl: string
+  /** Without a trailing slash; null where MACHINE_LOCK takes its place. */
+  readonly apiUrl: string | null
   readonly workflows: readonly string[]
   readonly collections: readonly string[]
   readonly staleOk: boolean
@@ -80,7 +80,7 @@ export function loadConfig(sources: readonly ConfigSource[], identity: HostIdent
   for (const variable of VARIABLES) {
     const chosen = chooseName(variable, collected.settings, warnings)
     if (chosen !== undefined) settings.set(variable.name, chosen)
-    problems.push(...variableProblems(variable, chosen, identity))
+    problems.push(...variableProblems(variable, chosen, { identity, isLocked: collected.settings.has('MACHINE_LOCK') }))
   }
   problems.push(...portProblems(settings))
   const config = problems.length === 0 ? typedConfig(settings, identity) : undefined
@@ -106,7 +106,11 @@ function chooseName(
   return chosen
 }
 
-function variableProblems(variable: Variable, setting: Setting | undefined, identity: HostIdentity): Problem[] {
+function variableProblems(
+  variable: Variable,
+  setting: Setting | undefined,
+  { identity, isLocked }: { readonly identity: HostIdentity; readonly isLocked: boolean },
+): Problem[] {
   const { name } = variable
   if (setting !== undefined) {
     return valueProblems(variable.kind, setting.value).map((message) =>
@@ -114,6 +118,7 @@ function variableProblems(variable: Variable, setting: Setting | undefined, iden
     )
   }
   const hint = `Set ${name} in /etc/comfy-machine/${variable.secret ? 'secrets.env' : 'machine.env'} and start again.`
+  if (name === 'EMPROPS_API_URL' && isLocked) return []
   if (variable.required)
     return [problemOf('CM0301', `${name} is not set: ${variable.sentence}`, { variable: name, hint })]
   if (name === 'MACHINE_ID' && identity.machineId === null) {
@@ -143,7 +148,7 @@ function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdent
     workersConfig: text('WORKERS'),
     gpuMode: text('GPU_MODE') === 'mock' ? 'mock' : 'actual',
     mockGpuCount: Number(text('MOCK_GPU_NUM')),
-    apiUrl: text('EMPROPS_API_URL').replace(/\/+$/, ''),
+    apiUrl: optional('EMPROPS_API_URL')?.replace(/\/+$/, '') ?? null,
     workflows: listOf(text('COMPONENTS')),
     collections: listOf(text('COLLECTIONS')),
     staleOk: flagOf(text('COMPONENTS_STALE_OK')) === true,

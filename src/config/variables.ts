@@ -66,7 +66,10 @@ export const VARIABLES: readonly Variable[] = [
   ),
   row('GPU_MODE', 'gpu-mode', 'actual, or mock: no GPU is touched and ComfyUI runs on the CPU.', { default: 'actual' }),
   row('MOCK_GPU_NUM', 'count', 'Number of GPUs in mock mode.', { default: '1' }),
-  row('EMPROPS_API_URL', 'url', 'Base URL of the component API.', { aliases: ['EMP_API_URL'], required: true }),
+  row('EMPROPS_API_URL', 'url', 'Base URL of the component API; not needed with MACHINE_LOCK.', {
+    aliases: ['EMP_API_URL'],
+    required: true,
+  }),
   row('EMPROPS_API_KEY', 'text', 'Key of the component API, sent as a bearer token to that origin only.', {
     secret: true,
   }),

@@ -44,6 +44,14 @@ describe('loadConfig', () => {
     ])
   })
 
+  test('needs no component API where a lock takes its place', () => {
+    const text =
+      'WORKERS=comfyui:auto\nMACHINE_LOCK=/etc/comfy-machine/machine.lock.json\nHUB_REDIS_URL=redis://hub.test\n'
+    const { config, problems } = load(machine(text))
+    expect(problems).toEqual([])
+    expect(config).toMatchObject({ apiUrl: null, lockFile: '/etc/comfy-machine/machine.lock.json' })
+  })
+
   test.each([
     'MACHINE_HEALTH_PORT=70000',
     'COMFYUI_BASE_PORT=0',

@@ -1,62 +1,61 @@
 import { describe, expect, it } from 'vitest'
-import { chooseObsolete, chooseRef, chooseRelease, generationId, isCommitId } from '../../../src/install/generation.ts'
+import { digest } from '../../../src/host/digest.ts'
+import { chooseObsolete, generationId, isGenerationId, type LockContent } from '../../../src/install/generation.ts'
 import { renderModelPaths } from '../../../src/install/model-paths.ts'
+import { commitOf, nodeOf } from './build-context.ts'
 
-const ref = (name: string, id: string) => ({ ref: name, id })
-
-describe('chooseRelease', () => {
-  it('takes the highest release by number, without pre-releases, at its commit', () => {
-    const refs = [
-      ref('refs/tags/v0.3.9', 'a'),
-      ref('refs/tags/v0.3.10', 'tag object'),
-      ref('refs/tags/v0.3.10^{}', 'b'),
-      ref('refs/tags/v0.4.0-rc1', 'c'),
-      ref('refs/tags/latest', 'd'),
-    ]
-    expect(chooseRelease(refs)).toEqual({ resolved: 'v0.3.10', commit: 'b' })
-    expect(chooseRelease([ref('refs/tags/latest', 'd')])).toBeUndefined()
-  })
-})
-
-describe('chooseRef', () => {
-  it('takes a tag before a branch, as git does', () => {
-    const refs = [ref('refs/heads/x', 'branch'), ref('refs/tags/x', 'tag')]
-    expect(chooseRef(refs, 'x')?.commit).toBe('tag')
-    expect(chooseRef(refs.slice(0, 1), 'x')?.commit).toBe('branch')
-    expect(chooseRef([ref('refs/heads/feature/x', 'other')], 'x')).toBeUndefined()
-  })
-})
-
-describe('isCommitId', () => {
-  it('takes whole and shortened ids only', () => {
-    expect(['a1b2c3d', 'a'.repeat(40)].map(isCommitId)).toEqual([true, true])
-    expect(['a1b2c3', 'main', 'a'.repeat(41), 'A1B2C3D'].map(isCommitId)).toEqual([false, false, false, false])
-  })
-})
+const content: LockContent = {
+  schema: 1,
+  wish: 'w',
+  comfyui: { repoUrl: 'https://git.example/comfyui', ref: null, resolved: 'v1', commit: commitOf('c0') },
+  python: {
+    interpreter: '/usr/bin/python3.13',
+    version: '3.13',
+    machine: 'x86_64',
+    installer: 'uv',
+    torchBackend: null,
+  },
+  nodes: [{ ...nodeOf('a', { env: { A: '1', B: '2' } }), commit: commitOf('a0'), pinned: false }],
+  requirements: 'torch==2.9.0\n',
+  models: [],
+  leftOut: [],
+}
+const idOf = (changes: Partial<LockContent> = {}): string => generationId({ ...content, ...changes }, digest)
 
 describe('generationId', () => {
-  it('differs when commit or content differ', () => {
-    const ids = [
-      generationId('a'.repeat(40), '1'.repeat(64)),
-      generationId('b'.repeat(40), '1'.repeat(64)),
-      generationId('a'.repeat(40), '2'.repeat(64)),
+  it('is 16 hex digits that any part of the content changes', () => {
+    expect(isGenerationId(idOf())).toBe(true)
+    const [node] = content.nodes
+    const others = [
+      idOf({ wish: 'v' }),
+      idOf({ comfyui: { ...content.comfyui, commit: commitOf('c1') } }),
+      idOf({ python: { ...content.python, version: '3.12' } }),
+      idOf({ nodes: [] }),
+      idOf({ nodes: node === undefined ? [] : [{ ...node, commit: commitOf('a1') }] }),
+      idOf({ requirements: 'torch==2.8.0\n' }),
     ]
-    expect(ids[0]).toBe('aaaaaaaaaa-11111111')
-    expect(new Set(ids).size).toBe(3)
+    expect(new Set([idOf(), ...others]).size).toBe(others.length + 1)
+  })
+
+  it('is the same for other models, for what was left out, and for another order of names in the document', () => {
+    const model = { name: 'm', url: null, path: 'm', bytes: 1, estimatedBytes: 1, sha256: null, authEnvVar: null }
+    expect(idOf({ models: [{ ...model, sources: [] }], leftOut: [{ name: 'b', code: 'CM1701', message: '' }] })).toBe(
+      idOf(),
+    )
+    const reversed = Object.fromEntries(Object.entries(content).reverse()) as unknown as LockContent
+    expect(generationId(reversed, digest)).toBe(idOf())
   })
 })
 
 describe('chooseObsolete', () => {
-  it('drops unfinished generations and the oldest whole ones, never the current', () => {
-    const generations = [
-      { id: 'current', completeMs: 1 },
-      { id: 'old', completeMs: 2 },
-      { id: 'older', completeMs: 0 },
-      { id: 'new', completeMs: 9 },
-      { id: 'half', completeMs: null },
-    ]
-    expect(chooseObsolete(generations, 'current', 3)).toEqual(['half', 'older'])
-    expect(chooseObsolete(generations.slice(0, 2), 'current', 3)).toEqual([])
+  const whole = [4, 3, 2, 1].map((completeMs) => ({ id: `g${completeMs}`, completeMs }))
+  it.each([
+    ['keeps the newest', [], ['g2', 'g1']],
+    ['keeps what is named, and the newest beside it', ['g1'], ['g3', 'g2']],
+    ['keeps all that is named', ['g1', 'g2', 'g3'], ['g4']],
+    ['counts nothing that is not there', ['gone'], ['g2', 'g1']],
+  ])('%s', (_what, named, obsolete) => {
+    expect(chooseObsolete(whole, new Set(named), 2)).toEqual(obsolete)
   })
 })
 
