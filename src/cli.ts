@@ -152,6 +152,15 @@ function commands(onExit: (code: number) => void): Command {
       onExit(await generationsCommand(options, terminal))
     })
   program
+    .command('lock')
+    .description('print the machine.lock.json of a generation, which MACHINE_LOCK makes other hosts equal to')
+    .argument('[generation]', 'its id; without one, the generation that the machine is on')
+    .option('--out <file>', 'write it there')
+    .action(async (generation: string | undefined, options: { out?: string }) => {
+      const { lockCommand } = await import('./commands/lock.ts')
+      onExit(await lockCommand({ ...options, ...(generation === undefined ? {} : { generation }) }, terminal))
+    })
+  program
     .command('explain')
     .description('explain an error code: cause, what to do, how to look closer')
     .argument('[code]', 'e.g. CM1804; without one, all codes are listed')
