@@ -129,6 +129,8 @@ export const ERRORS = {
   CM1706: define('requirements_conflict', 'dependency_conflict', 'requirements of ComfyUI and of custom nodes contradict each other', 'Take one of the nodes named out of the components, or use versions of them that agree.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1707: define('requirements_invalid', 'pip_failed', 'a requirements file cannot be used', 'Correct the file and line named in the repository of the node, or set requirements to false for it.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1708: define('torch_replaced', 'dependency_conflict', 'a script of a custom node replaced the build of torch', 'Take the node out of the components, or use a version of it that leaves torch alone.', 'journalctl -u comfy-install-nodes -b -e'),
+  CM1709: define('node_too_large', 'git_failed', 'a repository sends more than the limit allows', 'Take a commit or fork of the node without the large files, or leave the node out.', 'journalctl -u comfy-install-nodes -b -e'),
+  CM1710: define('commit_mismatch', 'git_failed', 'a checkout is not at the commit that is wanted', 'Start again; look at the disk and at programs that change files below the workspace.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1711: define('sandbox_unavailable', 'exec_failed', 'the sandbox for programs of custom nodes is not there', 'Look why comfy-sandbox.socket does not listen; nothing was run outside it.', 'systemctl status comfy-sandbox.socket; journalctl -b -e -u comfy-sandbox*'),
   CM1790: define('node_installer_failed', 'process_exit', 'the custom node installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-nodes -b -e'),
 
