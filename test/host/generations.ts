@@ -17,8 +17,9 @@ if [ -L generations/${id}/custom_nodes ]; then
   shared=$(readlink generations/${id}/custom_nodes); rm generations/${id}/custom_nodes
   cp -a "$shared" generations/${id}/custom_nodes
 fi
-[ ! -e generations/${id}/machine.lock.json ] ||
-  sed -i 's/"generation": *"[^"]*"/"generation": "${id}"/' generations/${id}/machine.lock.json
+for f in machine.lock.json .complete; do
+  [ ! -e generations/${id}/$f ] || sed -i 's/"generation": *"[^"]*"/"generation": "${id}"/' generations/${id}/$f
+done
 ${kind === 'broken' ? `echo 'raise RuntimeError("${BROKEN}")' > ${node}` : ''}`)
 }
 

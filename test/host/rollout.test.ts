@@ -15,6 +15,11 @@ import type { Host } from './host.ts'
 import { bootMachine, configure, readReady, readStatus, show, startToReady, stop } from './machine.ts'
 
 const GPUS = ['gpu0', 'gpu1', 'gpu2'] as const
+const GOOD = 'a'.repeat(16)
+const BETTER = 'b'.repeat(16)
+const BAD = 'c'.repeat(16)
+const WORSE = 'd'.repeat(16)
+const WORST = 'e'.repeat(16)
 const SEED = Number(process.env['COMFY_TEST_SEED'] ?? Date.now() % 1_000_000)
 const SECONDS = 5
 
@@ -38,12 +43,18 @@ function randomOf(seed: number): () => number {
 const on = (generation: string): Readonly<Record<string, string>> =>
   Object.fromEntries(['current', ...GPUS].map((pointer) => [pointer, generation]))
 
-/** A start sets the pointers of GPUs that have none. */
-async function playInstaller(host: Host): Promise<void> {
+const DROP_IN = 'service.d/play.conf'
+
+/** Makes the first generation and its pointers; from then on installers leave them as they are, whatever the machine wants. */
+async function startFirst(host: Host): Promise<void> {
   const script = `#!/bin/sh\ncd ${HOME}\nfor g in ${GPUS.join(' ')}; do [ -e $g ] || ln -sfn "$(readlink current)" $g; done\n`
   await host.write('/root/pointers', script, '0755')
-  const unit = '/etc/systemd/system/comfy-install-nodes.service.d/pointers.conf'
-  await host.write(unit, '[Service]\nExecStartPost=+/root/pointers\n')
+  const installer = '/etc/systemd/system/comfy-install-nodes'
+  await host.write(`${installer}.${DROP_IN}`, '[Service]\nExecStartPost=+/root/pointers\n')
+  await startToReady(host)
+  for (const name of ['comfy-install-comfyui', 'comfy-install-nodes', 'comfy-collect'])
+    await host.write(`/etc/systemd/system/${name}.${DROP_IN}`, '[Service]\nExecStart=\nExecStart=/bin/true\n')
+  await host.must('systemctl daemon-reload')
 }
 
 // One machine goes through these in this order.
@@ -53,13 +64,12 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
 
   beforeAll(async () => {
     host = await bootMachine('rollout', { MOCK_GPU_NUM: '3' })
-    await playInstaller(host)
     await host.write('/root/job.json', JSON.stringify(WORKFLOW))
-    await startToReady(host)
+    await startFirst(host)
     await waitForRollout(host)
     base = (await readAllPointers(host))['current'] ?? ''
-    await makeGeneration(host, 'good')
-    await makeGeneration(host, 'bad', 'broken')
+    await makeGeneration(host, GOOD)
+    await makeGeneration(host, BAD, 'broken')
   })
 
   afterAll(async () => {
@@ -70,8 +80,7 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
     Promise.all(units.map(async (unit) => (await show(host, unit, 'InvocationID'))['InvocationID']))
   /** Has comfy-update.service run something else. */
   const playUpdate = async (command: string): Promise<void> => {
-    const unit = '/etc/systemd/system/comfy-update.service.d/play.conf'
-    await host.write(unit, `[Service]\nExecStart=\nExecStart=${command}\n`)
+    await host.write(`/etc/systemd/system/comfy-update.${DROP_IN}`, `[Service]\nExecStart=\nExecStart=${command}\n`)
     await host.must('systemctl daemon-reload')
   }
   const expectAllOn = async (generation: string): Promise<void> => {
@@ -97,16 +106,16 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
     const workers = GPUS.map((gpu) => `redis-worker@${gpu}`)
     const before = await invocations(workers)
     await startWatching(host, GPUS)
-    await point(host, 'next', 'good')
+    await point(host, 'next', GOOD)
     for (const { code, stdout } of await Promise.all(jobs)) expect(code, stdout).toBe(0)
     await waitForRollout(host)
     const seen = await stopWatching(host)
     expect(seen.length).toBeGreaterThan(20)
     expect(Math.min(...seen.map(({ gpus }) => gpus.filter(Boolean).length))).toBe(2)
     expect(new Set(seen.map(({ ready }) => ready))).toEqual(new Set([200]))
-    await expectAllOn('good')
+    await expectAllOn(GOOD)
     for (const [index, id] of (await invocations(workers)).entries()) expect(id).not.toBe(before[index])
-    expect(await readRolloutLines(host, 'good')).toEqual([
+    expect(await readRolloutLines(host, GOOD)).toEqual([
       ...[
         'begun',
         'moving gpu0',
@@ -119,7 +128,7 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
       ],
       'done',
     ])
-    expect(await readRollout(host)).toMatchObject({ proven: [base, 'good'], previous: base, rejected: {} })
+    expect(await readRollout(host)).toMatchObject({ proven: [base, GOOD], previous: base, rejected: {} })
     expect(await readStatus(host)).toMatchObject({ phase: 'ready', failing: [], generations: { rollout: null } })
     const lines = await host.must('journalctl -b -q -u "redis-worker@*" -g "returned|gave up" || true')
     expect(lines).toBe('')
@@ -130,52 +139,54 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
     const before = await invocations(others)
     await startWatching(host, GPUS)
     const begunMs = Date.now()
-    await point(host, 'next', 'bad')
+    await point(host, 'next', BAD)
     await waitForRollout(host)
     process.stdout.write(`rollout: sent back in ${Date.now() - begunMs} ms\n`)
     const seen = await stopWatching(host)
     expect(seen.every(({ gpus, ready }) => gpus[1] === true && gpus[2] === true && ready === 200)).toBe(true)
     expect(await invocations(others)).toEqual(before)
-    await expectAllOn('good')
+    await expectAllOn(GOOD)
     const { proven, rejected } = await readRollout(host)
-    expect(proven).toEqual([base, 'good'])
-    expect(rejected['bad']).toMatchObject({ gpu: 'gpu0', unit: 'comfyui@gpu0.service', code: 'CM1902' })
-    expect(rejected['bad']?.message).toContain('node-alpha')
-    expect(rejected['bad']?.lines.join('\n')).toContain(BROKEN)
+    expect(proven).toEqual([base, GOOD])
+    expect(rejected[BAD]).toMatchObject({ gpu: 'gpu0', unit: 'comfyui@gpu0.service', code: 'CM1902' })
+    expect(rejected[BAD]?.message).toContain('node-alpha')
+    expect(rejected[BAD]?.lines.join('\n')).toContain(BROKEN)
     const status = await readStatus(host)
-    expect(status).toMatchObject({ phase: 'ready', failing: [], generations: { rejected: { generation: 'bad' } } })
-    expect(await readRolloutLines(host, 'bad')).toEqual(['begun', 'moving gpu0', 'rejected gpu0'])
+    expect(status).toMatchObject({ phase: 'ready', failing: [], generations: { rejected: { generation: BAD } } })
+    expect(await readRolloutLines(host, BAD)).toEqual(['begun', 'moving gpu0', 'rejected gpu0'])
   })
 
   test('does not try it again unless an update asks for it', async () => {
     const units = GPUS.map((gpu) => `comfyui@${gpu}`)
     const before = await invocations(units)
-    await point(host, 'next', 'bad')
+    await point(host, 'next', BAD)
     await host.waitFor(`[ ! -L ${HOME}/next ]`)
     expect(await invocations(units)).toEqual(before)
     const { warnings } = JSON.parse(await host.must('comfy-machine status --json')) as { readonly warnings: string[] }
-    expect(warnings.at(-1)).toMatch(/^generation bad is wanted and was sent back before: comfyui@gpu0.service CM1902/)
-    await playUpdate(`/bin/ln -sfn generations/bad ${HOME}/next`)
+    expect(warnings.at(-1)).toMatch(
+      new RegExp(`^generation ${BAD} is wanted and was sent back before: comfyui@gpu0.service CM1902`),
+    )
+    await playUpdate(`/bin/ln -sfn generations/${BAD} ${HOME}/next`)
     const { code, stderr } = await host.exec('comfy-machine update')
     expect(stderr).toMatch(
-      /^comfy-machine: CM1910 generation bad was sent back: comfyui@gpu0.service CM1902: .*node-alpha/,
+      new RegExp(`^comfy-machine: CM1910 generation ${BAD} was sent back: comfyui@gpu0.service CM1902: .*node-alpha`),
     )
     expect(code).toBe(1)
     expect((await invocations(units)).map((id, index) => id === before[index])).toEqual([false, true, true])
-    await expectAllOn('good')
+    await expectAllOn(GOOD)
   })
 
   test('is followed by `comfy-machine update`, which tells when there is nothing new', async () => {
     await playUpdate('/bin/true')
     const same = await host.exec('comfy-machine update --json')
-    expect(JSON.parse(same.stdout)).toEqual({ outcome: 'same', generation: 'good' })
-    await makeGeneration(host, 'better')
-    await playUpdate(`/bin/ln -sfn generations/better ${HOME}/next`)
+    expect(JSON.parse(same.stdout)).toEqual({ outcome: 'same', generation: GOOD })
+    await makeGeneration(host, BETTER)
+    await playUpdate(`/bin/ln -sfn generations/${BETTER} ${HOME}/next`)
     const { code, stdout } = await host.exec('comfy-machine update')
-    expect(stdout).toContain('gpu1 is being moved to generation better\n')
-    expect(stdout).toMatch(/the machine is on generation better\n$/)
+    expect(stdout).toContain(`gpu1 is being moved to generation ${BETTER}\n`)
+    expect(stdout).toMatch(new RegExp(`the machine is on generation ${BETTER}\\n$`))
     expect(code).toBe(0)
-    await expectAllOn('better')
+    await expectAllOn(BETTER)
     await playUpdate('/bin/false')
     const failed = await host.exec('comfy-machine update')
     expect(failed.stderr).toMatch(/^comfy-machine: CM1790 comfy-update.service ended without a result/)
@@ -185,20 +196,22 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
 
   test('goes back and there again with `comfy-machine rollback`', async () => {
     const { code, stdout } = await host.exec('comfy-machine rollback')
-    expect(stdout).toMatch(/the machine is on generation good, and stays there until comfy-machine update\n$/)
+    expect(stdout).toMatch(
+      new RegExp(`the machine is on generation ${GOOD}, and stays there until comfy-machine update\\n$`),
+    )
     expect(code).toBe(0)
-    await expectAllOn('good')
+    await expectAllOn(GOOD)
     expect(await readRollout(host)).toMatchObject({
-      previous: 'better',
-      pinned: { generation: 'good', wish: 'better' },
+      previous: BETTER,
+      pinned: { generation: GOOD, wish: BETTER },
     })
     const rows = JSON.parse(await host.must('comfy-machine generations --json')) as { id: string; states: string[] }[]
-    expect(rows.find(({ id }) => id === 'good')).toMatchObject({ states: ['current', 'pinned', 'proven'], gpus: GPUS })
-    expect(rows.find(({ id }) => id === 'bad')).toMatchObject({ states: ['rejected'], rejected: { code: 'CM1902' } })
+    expect(rows.find(({ id }) => id === GOOD)).toMatchObject({ states: ['current', 'pinned', 'proven'], gpus: GPUS })
+    expect(rows.find(({ id }) => id === BAD)).toMatchObject({ states: ['rejected'], rejected: { code: 'CM1902' } })
     expect((await host.exec('comfy-machine rollback nowhere')).stderr).toContain('CM1911')
-    expect((await host.exec('comfy-machine rollback bad')).stderr).toContain('CM1910')
-    expect((await host.exec('comfy-machine rollback better')).code).toBe(0)
-    await expectAllOn('better')
+    expect((await host.exec(`comfy-machine rollback ${BAD}`)).stderr).toContain('CM1910')
+    expect((await host.exec(`comfy-machine rollback ${BETTER}`)).code).toBe(0)
+    await expectAllOn(BETTER)
     expect((await readRollout(host)).pinned).toBeUndefined()
   })
 
@@ -206,7 +219,7 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
     const random = randomOf(SEED)
     const told: string[] = []
     for (let index = 0; index < 12; index += 1) {
-      const goal = index % 2 === 0 ? 'good' : 'better'
+      const goal = index % 2 === 0 ? GOOD : BETTER
       const moments = Array.from({ length: index % 3 === 2 ? 3 : 1 }, () => random() * 1.5)
       await point(host, 'next', goal)
       const kills = moments.map(
@@ -226,54 +239,56 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
 
   test('goes on after a reset in the middle', async () => {
     await host.must('systemctl enable comfy-machine')
-    await point(host, 'next', 'good')
-    await host.waitFor(`[ "$(readlink ${HOME}/gpu0)" = generations/good ]`)
+    await point(host, 'next', GOOD)
+    await host.waitFor(`[ "$(readlink ${HOME}/gpu0)" = generations/${GOOD} ]`)
     await host.must('sync')
     await host.reboot('reset')
     await host.waitFor('systemctl is-active comfy-machine', 60_000)
-    await expectAllOn('good')
+    await expectAllOn(GOOD)
     expect(await readStatus(host)).toMatchObject({ phase: 'ready', failing: [], generations: { rollout: null } })
     await host.must('systemctl disable comfy-machine')
   })
 
   test('is finished by a start before its last step', async () => {
     await stop(host)
-    await point(host, 'next', 'better')
-    await point(host, 'gpu0', 'better')
+    await point(host, 'next', BETTER)
+    await point(host, 'gpu0', BETTER)
     await startToReady(host)
-    await expectAllOn('better')
+    await expectAllOn(BETTER)
     const order = await host.must(
-      'journalctl -b -q -u comfy-machine -o cat | grep -E "is on generation better|step 21/21" | tail -2',
+      `journalctl -b -q -u comfy-machine -o cat | grep -E "is on generation ${BETTER}|step 21/21" | tail -2`,
     )
-    expect(order).toMatch(/^the machine is on generation better\nstep 21\/21/)
+    expect(order).toMatch(new RegExp(`^the machine is on generation ${BETTER}\\nstep 21/21`))
   })
 
   test('that a start began is sent back, and the start becomes ready', async () => {
     await stop(host)
-    await makeGeneration(host, 'worse', 'broken')
-    await point(host, 'next', 'worse')
-    await point(host, 'gpu0', 'worse')
+    await makeGeneration(host, WORSE, 'broken')
+    await point(host, 'next', WORSE)
+    await point(host, 'gpu0', WORSE)
     await startToReady(host)
-    await expectAllOn('better')
+    await expectAllOn(BETTER)
     const status = await readStatus(host)
     expect(status).toMatchObject({
       ...{ phase: 'ready', failing: [] },
-      generations: { current: 'better', rejected: { generation: 'worse', gpu: 'gpu0', code: 'CM1902' } },
+      generations: { current: BETTER, rejected: { generation: WORSE, gpu: 'gpu0', code: 'CM1902' } },
     })
     expect(status.steps[18]).toMatchObject({ state: 'done' })
     expect(status.steps[18]?.attempts).toBeGreaterThan(0)
     expect(await readReady(host)).toMatchObject({ code: 200, failing: [] })
     const table = await host.must('comfy-machine generations')
-    expect(table).toMatch(/^better .* gpu0 gpu1 gpu2 +current, .*proven$/m)
-    expect(table).toMatch(/^worse was sent back by gpu0: CM1902 .*node-alpha/m)
+    expect(table).toMatch(new RegExp(`^${BETTER} .* gpu0 gpu1 gpu2 +current, .*proven$`, 'm'))
+    expect(table).toMatch(new RegExp(`^${WORSE} was sent back by gpu0: CM1902 .*node-alpha`, 'm'))
   })
 
   test('of a machine that is stopped is planned by `comfy-machine rollback`', async () => {
     await stop(host)
-    const { code, stdout } = await host.exec('comfy-machine rollback good')
-    expect([code, stdout]).toEqual([0, 'the next start is on generation good\n'])
-    expect((await readRollout(host)).pinned).toEqual({ generation: 'good', wish: 'better' })
-    expect((await host.exec('comfy-machine rollback better')).stdout).toBe('the next start is on generation better\n')
+    const { code, stdout } = await host.exec(`comfy-machine rollback ${GOOD}`)
+    expect([code, stdout]).toEqual([0, `the next start is on generation ${GOOD}\n`])
+    expect((await readRollout(host)).pinned).toEqual({ generation: GOOD, wish: BETTER })
+    expect((await host.exec(`comfy-machine rollback ${BETTER}`)).stdout).toBe(
+      `the next start is on generation ${BETTER}\n`,
+    )
     expect((await readRollout(host)).pinned).toBeUndefined()
     expect((await host.exec('comfy-machine update')).stderr).toMatch(
       /^comfy-machine: CM1912 the machine is not running/,
@@ -282,17 +297,17 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
 
   test('is sent back on a machine with one GPU as well', async () => {
     await configure(host, { MOCK_GPU_NUM: '1' })
-    await makeGeneration(host, 'worst', 'broken')
-    await point(host, 'next', 'worst')
-    await point(host, 'gpu0', 'worst')
+    await makeGeneration(host, WORST, 'broken')
+    await point(host, 'next', WORST)
+    await point(host, 'gpu0', WORST)
     await startToReady(host)
-    expect(await readAllPointers(host)).toMatchObject({ current: 'better', gpu0: 'better' })
-    expect((await readRollout(host)).rejected['worst']).toMatchObject({ code: 'CM1902' })
-    await point(host, 'next', 'good')
+    expect(await readAllPointers(host)).toMatchObject({ current: BETTER, gpu0: BETTER })
+    expect((await readRollout(host)).rejected[WORST]).toMatchObject({ code: 'CM1902' })
+    await point(host, 'next', GOOD)
     await waitForRollout(host)
-    expect(await readAllPointers(host)).toMatchObject({ current: 'good', gpu0: 'good' })
+    expect(await readAllPointers(host)).toMatchObject({ current: GOOD, gpu0: GOOD })
     const degraded = await host.must('journalctl -b -q -u comfy-machine -o cat -g "no longer ready"')
-    expect(degraded).toContain('the machine is no longer ready: gpu0 is being moved to generation good')
+    expect(degraded).toContain(`the machine is no longer ready: gpu0 is being moved to generation ${GOOD}`)
     expect(await readStatus(host)).toMatchObject({ phase: 'ready', failing: [] })
   })
 })
