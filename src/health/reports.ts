@@ -1,4 +1,12 @@
-import type { FailingState, InstanceState, MachineState, StepState, UnitState } from '../observe/state.ts'
+import type {
+  FailingState,
+  GenerationsState,
+  InstanceState,
+  MachineState,
+  StepState,
+  UnitState,
+} from '../observe/state.ts'
+import type { RejectedGeneration } from '../plan/pointers.ts'
 import type { Progress } from '../report.ts'
 import { elapsedMs, formatTime } from './format.ts'
 import type { Sighting } from './record.ts'
@@ -89,6 +97,7 @@ export function statusReport(sighting: Sighting, nowUs: number): JsonReport {
       workers: state.workers.map(({ id, unit, gpu, type, services }) => ({ id, unit, gpu, type, services })),
       failing: state.failing.map(failingReport),
       warnings: state.warnings,
+      generations: state.generations === undefined ? null : generationsReport(state.generations),
       versions: versionsOf(state),
       evidence: state.evidence,
     },
@@ -128,6 +137,29 @@ function progressReport(progress: Progress): Readonly<Record<string, unknown>> {
     remaining_ms: progress.remainingMs ?? null,
     current: progress.current,
   }
+}
+
+function generationsReport({ rejected, rollout, ...others }: GenerationsState): Readonly<Record<string, unknown>> {
+  return {
+    ...others,
+    rollout:
+      rollout === null
+        ? null
+        : {
+            generation: rollout.generation,
+            direction: rollout.direction,
+            gpu: rollout.gpu,
+            start: formatTime(rollout.startUs),
+          },
+    rejected: rejected === null ? null : rejectionReport(rejected),
+  }
+}
+
+function rejectionReport({
+  atUs,
+  ...why
+}: RejectedGeneration & { readonly generation: string }): Readonly<Record<string, unknown>> {
+  return { ...why, at: formatTime(atUs) }
 }
 
 /** One unit as `/status` and `/events` show it. */

@@ -70,8 +70,6 @@ export function planPointers({ current, wanted, rollout, gpus }: PointerFacts): 
   const canReturn = current !== undefined && proven.includes(current)
   if (!canReturn) return { how: 'first', current: wanted, next: null, gpus: all(wanted) }
   if (Object.hasOwn(rejected, wanted)) return { how: 'rejected', current, next: wanted, gpus: all(current) }
-  const [canary, ...others] = gpus
-  const pointers = new Map(others.map((gpu) => [gpu, current]))
-  if (canary !== undefined) pointers.set(canary, wanted)
+  const pointers = new Map(gpus.map((gpu, index) => [gpu, index === 0 ? wanted : current]))
   return { how: 'canary', current, next: wanted, gpus: pointers }
 }

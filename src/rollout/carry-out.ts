@@ -28,8 +28,8 @@ export async function carryOut(context: RolloutContext, facts: RolloutFacts, ste
   if (step.kind === 'start' || step.kind === 'stop') await context.follower.resync()
 }
 
-/** Resolves at the next change of the machine, at the latest after `ms`; rejects when the controller is to stop. */
-export async function untilChange({ host, recorder }: RolloutContext, ms: number): Promise<void> {
+// Resolves at the next change of the machine, at the latest after `ms`; rejects when the controller is to stop.
+async function untilChange({ host, recorder }: RolloutContext, ms: number): Promise<void> {
   const changed = new AbortController()
   const stop = recorder.onChange(() => changed.abort())
   try {

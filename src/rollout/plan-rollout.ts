@@ -88,8 +88,8 @@ export function planRollout(facts: RolloutFacts): RolloutStep {
     : (planBack(facts, course.goal) ?? planEnd(facts, current, record))
 }
 
-/** Tells whether a generation was sent back, and nobody has asked for an update since. */
-export function isRefused({ record, request }: Pick<RolloutFacts, 'record' | 'request'>, generation: string): boolean {
+// Whether a generation was sent back, and nobody has asked for an update since.
+function isRefused({ record, request }: Pick<RolloutFacts, 'record' | 'request'>, generation: string): boolean {
   const rejected = record.rejected[generation]
   if (rejected === undefined) return false
   return request?.kind !== 'update' || request.atUs <= rejected.atUs
@@ -108,27 +108,33 @@ function planForward(facts: RolloutFacts, current: string, goal: string): Rollou
     if (!record.proven.includes(goal)) return { kind: 'record', record: prove(record, goal), why: 'proven' }
   }
   const settled = { ...prove(record, goal), previous: current }
-  const kept = record.pinned?.generation === goal ? settled : unpin(settled)
-  if (isChanged(record, kept)) return { kind: 'record', record: kept, why: 'settled' }
+  if (isChanged(record, settled)) return { kind: 'record', record: settled, why: 'settled' }
   return { kind: 'make-current', generation: goal }
 }
 
-// What fails on the generation that is kept has nothing to do with the rollout, and does not hold it.
+// One after another as well, those first that do not serve. What fails on the generation that is kept has nothing to do with
+// the rollout, and does not hold it.
 function planBack({ gpus }: RolloutFacts, goal: string): RolloutStep | undefined {
   const isAway = ({ generation }: RolloutGpu): boolean => generation !== undefined && generation !== goal
-  for (const gpu of gpus.filter(isAway)) return planMove(gpu, goal)
-  for (const gpu of gpus) {
+  for (const gpu of gpus.filter((each) => !isAway(each))) {
     if (gpu.standing === 'held' || gpu.standing === 'failed') continue
     const step = planStart(gpu, goal)
     if (step !== undefined) return step
   }
-  return undefined
+  const away = gpus.filter(isAway)
+  const gpu = away.find(({ standing }) => standing !== 'up') ?? away[0]
+  return gpu === undefined ? undefined : planMove(gpu, goal)
 }
 
 function planEnd(facts: RolloutFacts, current: string, record: RolloutRecord): RolloutStep {
   const { next, isOpen } = facts
   if (next === undefined) return planRest(facts, current)
-  if (next === current) return { kind: 'forget-next', end: 'done', generation: next }
+  if (next === current) {
+    const isHeld = record.pinned === undefined || record.pinned.generation === current
+    return isHeld
+      ? { kind: 'forget-next', end: 'done', generation: next }
+      : { kind: 'record', record: unpin(record), why: 'settled' }
+  }
   const end = isOpen && record.rejected[next] !== undefined ? 'sent-back' : 'refused'
   return { kind: 'forget-next', end, generation: next }
 }

@@ -31,6 +31,11 @@ export interface Status {
     readonly hint: string
   }[]
   readonly workers: readonly { readonly id: string }[]
+  readonly generations: {
+    readonly current: string | null
+    readonly rollout: { readonly gpu: string | null } | null
+    readonly rejected: { readonly generation: string } | null
+  } | null
 }
 
 /** What `/ready` answered. */
