@@ -31,9 +31,6 @@ export interface Git {
   checkout(url: string, commit: string, directory: string, options: { readonly recursive: boolean }): Promise<void>
 }
 
-/** How an installation of Python packages ended; `detail` holds the resolver's words. */
-type PackageOutcome = { readonly ok: true } | { readonly ok: false; readonly detail: string }
-
 /** A requirements file and whom to name when it is at fault. */
 export interface RequirementsFile {
   /** `ComfyUI`, or `custom node NAME`. */
@@ -80,20 +77,6 @@ export interface PythonEnvironments {
   /** Distributions in an environment: normalised name to version, e.g. `torch` to `2.9.0+cu128`. */
   distributions(environment: string): Promise<ReadonlyMap<string, string>>
   /** Variables under which a script runs within the environment, without any secret but the addresses of package indexes. */
-  scriptEnvironment(environment: string): Readonly<Record<string, string>>
-}
-
-/** Python environments and their packages. */
-export interface Python {
-  /** Name of the package installer in use. */
-  readonly installer: 'uv' | 'pip'
-  /** Real path of the interpreter that environments are made from, e.g. `/usr/bin/python3.13`. Throws CM1402. */
-  interpreter(): Promise<string>
-  /** Makes a virtual environment with pip. Throws CM1402. */
-  createEnvironment(directory: string): Promise<void>
-  /** Installs all requirement files in one resolution. */
-  installRequirements(environment: string, files: readonly string[]): Promise<PackageOutcome>
-  /** Variables under which a script runs within the environment, without any secret. */
   scriptEnvironment(environment: string): Readonly<Record<string, string>>
 }
 

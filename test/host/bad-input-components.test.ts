@@ -33,7 +33,7 @@ describe('a component that cannot be installed', () => {
     await expectFailure(host, { code: 'CM1701', unit: NODES, says: /node-custom-script/ })
     await clearFaults(host, 'git')
     await expectToGoOn(host, installed)
-    expect(await host.must(`ls ${WORKSPACE}/custom_nodes/node-custom-script`)).toContain('__init__.py')
+    expect(await host.must(`ls ${WORKSPACE}/comfyui/current/custom_nodes/node-custom-script`)).toContain('__init__.py')
   })
 
   test('CM1703: the requirements of a custom node cannot be met', async () => {

@@ -180,7 +180,7 @@ export async function waitForTrace(host: Host, traceId: string, timeoutMs = 20_0
 /** Inode and time of change of everything that a start installs: generations, their packages, custom nodes, models. */
 export async function installedThings(host: Host): Promise<ReadonlyMap<string, string>> {
   const places =
-    'comfyui/generations/* comfyui/generations/*/venv/bin/python custom_nodes/*/__init__.py models/*/*.safetensors'
+    'comfyui/generations/* comfyui/generations/*/{venv/bin/python,custom_nodes/*/__init__.py} models/*/*.safetensors'
   const text = await host.must(
     `cd ${WORKSPACE} && shopt -s nullglob && for f in ${places}; do stat -L -c "%n %i $([ -d $f ] || echo %Y)" $f; done`,
   )

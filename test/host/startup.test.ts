@@ -116,7 +116,7 @@ describe('a machine with two mock GPUs', () => {
 
   test('has installed ComfyUI in a generation with its own packages', async () => {
     const current = (await host.must(['readlink', '-f', `${WORKSPACE}/comfyui/current`])).trim()
-    expect(current).toMatch(new RegExp(`^${WORKSPACE}/comfyui/generations/[0-9a-f-]+$`))
+    expect(current).toMatch(new RegExp(`^${WORKSPACE}/comfyui/generations/[0-9a-f]{16}$`))
     const commit = (await host.must(['git', '-c', 'safe.directory=*', '-C', current, 'rev-parse', 'HEAD'])).trim()
     const wanted = await host.must(['git', '--git-dir=/srv/git/comfyui.git', 'rev-parse', 'v0.3.1'])
     expect(commit).toBe(wanted.trim())
