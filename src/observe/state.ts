@@ -112,6 +112,16 @@ export interface RolloutState {
   readonly gpu: string | null
   /** When its ComfyUI was last started by the rollout; null before that. */
   readonly sinceUs: number | null
+  /** Every time that a GPU was moved, oldest first; the last one has no end while it goes on. */
+  readonly moves: readonly RolloutMove[]
+}
+
+/** A GPU that was moved to another generation, or back. Times: microseconds since the epoch. */
+export interface RolloutMove {
+  readonly gpu: string
+  readonly direction: 'forward' | 'back'
+  readonly startUs: number
+  readonly endUs?: number
 }
 
 /** What the machine runs; the pointers below `comfyui` in the workspace as the controller last read them. */
