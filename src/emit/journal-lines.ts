@@ -1,4 +1,5 @@
 import type { JournalEntry } from '../host/ports.ts'
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
 import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
@@ -152,13 +153,16 @@ function phaseLine(machine: Machine): JournalEntry | undefined {
   const fields = { ...commonFields(machine), COMFY_STATE: state.phase, TRACE_ID: state.traceId }
   const causes = causesOf(machine)
   switch (state.phase) {
-    case 'ready':
+    case 'ready': {
+      const missing = describeShortfalls(state.shortfalls)
+      const without = missing === '' ? '' : `, but without ${missing}`
       return {
-        message: `the machine is ready: ${state.workers.length} workers`,
-        priority: 'notice',
+        message: `the machine is ready: ${state.workers.length} workers${without}`,
+        priority: missing === '' ? 'notice' : 'warning',
         messageId: MESSAGE_IDS.machineReady,
-        fields,
+        fields: missing === '' ? fields : { ...fields, COMFY_SHORTFALLS: missing },
       }
+    }
     case 'failed':
       return {
         message: `the machine is not ready: ${causes}`,

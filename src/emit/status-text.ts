@@ -1,3 +1,4 @@
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Machine } from '../observe/machine.ts'
 import { STEPS, stepOf } from '../steps.ts'
 
@@ -6,7 +7,10 @@ export function statusText({ state }: Machine): string {
   const [failing] = state.failing
   if (failing !== undefined)
     return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`
-  if (state.phase !== 'starting') return `${state.phase}: ${state.workers.length} workers`
+  if (state.phase !== 'starting') {
+    const missing = describeShortfalls(state.shortfalls)
+    return `${state.phase}: ${state.workers.length} workers${missing === '' ? '' : `, but without ${missing}`}`
+  }
   const running = state.steps.filter((step) => step.state === 'running').at(-1)
   if (running === undefined) return `step ${state.step}/${STEPS.length}`
   return `step ${running.number}/${STEPS.length} ${stepOf(running.number).title}${running.detail === undefined ? '' : `: ${running.detail}`}`

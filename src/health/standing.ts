@@ -1,4 +1,5 @@
 import { definitionOf } from '../errors.ts'
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { MachinePhase, MachineState, StepState } from '../observe/state.ts'
 import type { Sighting } from './record.ts'
 
@@ -25,7 +26,7 @@ export function judge(sighting: Sighting): Standing {
   if (!sighting.alive) {
     return { ...no, phase, reason: `the host agent (pid ${state.agentPid}) has ended; its last word was ${phase}` }
   }
-  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: 'every wanted unit is active' }
+  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: readyReason(state) }
   const reason =
     phase === 'degraded' ? `the machine was ready and is not now: ${failureReason(state)}` : progress(state)
   return { phase, healthy: true, ready: false, reason }
@@ -45,6 +46,11 @@ function progress(state: MachineState): string {
   const running = runningSteps(state).map((step) => `step ${step.number} ${step.title}`)
   if (running.length === 0) return `${finishedCount(state)} of ${state.steps.length} steps are done`
   return `${running.join(', ')} ${running.length === 1 ? 'is' : 'are'} going on`
+}
+
+function readyReason({ shortfalls }: MachineState): string {
+  const missing = describeShortfalls(shortfalls)
+  return missing === '' ? 'every wanted unit is active' : `every wanted unit is active, but without ${missing}`
 }
 
 function failureReason(state: MachineState): string {

@@ -71,6 +71,7 @@ export function newMachine(identity: Identity): Machine {
     gpus: [],
     workers: [],
     failing: [],
+    shortfalls: [],
     attempts: [],
     warnings: [],
     evidence: {},

@@ -73,6 +73,7 @@ describe('explain', () => {
     expect(JSON.parse((await run({ last: true, json: true }, seen(buildReady()))).out)).toEqual({
       reason: 'every wanted unit is active',
       failing: [],
+      degraded: [],
     })
     expect(await run({ code: 'CM1840', json: true })).toMatchObject({ code: 64, out: '' })
   })
