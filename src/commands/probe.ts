@@ -174,9 +174,9 @@ function tellShortfall(host: UnitHost, { component, error }: Gap): void {
   const { code, type, message, hint } = error
   host.report.write({ kind: 'shortfall', component, failure: { code, type, message, hint } })
   host.journal.write({
-    message: `${code}: ${message}; goes on without, as COMPONENT_FAILURE_POLICY=degraded says. ${hint}`,
+    message: `${code}: ${message}; COMPONENT_FAILURE_POLICY=degraded: this ComfyUI goes on without`,
     priority: 'warning',
-    fields: { COMFY_ERROR_CODE: code, COMFY_ERROR_TYPE: type, COMFY_HINT: hint, COMFY_COMPONENT: component },
+    fields: { COMFY_ERROR_CODE: code, COMFY_ERROR_TYPE: type },
   })
 }
 

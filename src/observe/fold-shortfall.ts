@@ -1,19 +1,20 @@
 import { definitionOf, isErrorCode } from '../errors.ts'
 import type { UnitSnapshot } from '../host/ports.ts'
 import type { ReportLine } from '../report.ts'
+import type { Folded } from './fold-step.ts'
 import type { Machine } from './machine.ts'
 import type { ShortfallState } from './state.ts'
 import type { UnitStep } from './unit-steps.ts'
 
-/** The machine knowing what a unit that is up goes on without; a report of another invocation tells nothing. */
+/** Takes what a unit that is up goes on without; a report of another invocation tells nothing. What is known is not told again. */
 export function foldShortfalls(
   machine: Machine,
   { step, gpu }: UnitStep,
   unit: UnitSnapshot,
   report: readonly ReportLine[],
-): Machine {
+): Folded {
   const begin = report.find((line) => line.kind === 'begin')
-  if (begin === undefined || begin.invocationId !== unit.invocationId) return machine
+  if (begin === undefined || begin.invocationId !== unit.invocationId) return { machine, happenings: [] }
   const own = report.flatMap((line): readonly ShortfallState[] => {
     // A unit may run a newer program than this controller, and name a code that is not known here.
     if (line.kind !== 'shortfall' || !isErrorCode(line.failure.code)) return []
@@ -21,8 +22,15 @@ export function foldShortfalls(
     const place = { step: step.number, stepName: step.title, unit: unit.name, ...(gpu === undefined ? {} : { gpu }) }
     return [{ ...failure, ...place, component, run: definitionOf(failure.code).run }]
   })
-  const others = machine.state.shortfalls.filter((each) => each.unit !== unit.name)
-  return withShortfalls(machine, [...others, ...own])
+  const { shortfalls } = machine.state
+  const isKnown = ({ unit: name, component, code }: ShortfallState): boolean =>
+    shortfalls.some((each) => each.unit === name && each.component === component && each.code === code)
+  const others = shortfalls.filter((each) => each.unit !== unit.name)
+  const fresh = own.filter((each) => !isKnown(each))
+  return {
+    machine: withShortfalls(machine, [...others, ...own]),
+    happenings: fresh.map((shortfall) => ({ kind: 'shortfall', shortfall })),
+  }
 }
 
 /** The machine with the shortfalls of a unit forgotten, which starts anew or is down. */

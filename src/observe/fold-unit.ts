@@ -131,7 +131,8 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
     withOutcome(machine, unit.name, 'active'),
     shown.gpu === undefined || shown.gpu === 'gpu0' ? evidence : {},
   )
-  current = foldShortfalls({ ...current, state: { ...current.state, failing } }, shown, unit, report)
+  const without = foldShortfalls({ ...current, state: { ...current.state, failing } }, shown, unit, report)
+  current = without.machine
   const end = {
     state: 'done' as const,
     startUs: unit.inactiveExitUs || unit.activeEnterUs,
@@ -148,7 +149,7 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
   const recovered: readonly Happening[] = isBack
     ? [{ kind: 'recovered', failing: lastFailing, atUs: unit.activeEnterUs }]
     : []
-  return { machine: folded.machine, happenings: [...folded.happenings, ...recovered] }
+  return { machine: folded.machine, happenings: [...without.happenings, ...folded.happenings, ...recovered] }
 }
 
 function foldDown(before: Machine, shown: UnitStep, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {

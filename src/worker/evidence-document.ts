@@ -11,6 +11,8 @@ export interface NodeEvidence {
   readonly imported: boolean | null
   /** Classes that it offers. */
   readonly classes: readonly string[]
+  /** All classes that it was ever seen with at this commit, on this machine. */
+  readonly seen: readonly string[]
   /** Wanted classes that it does not offer. */
   readonly missing: readonly string[]
   /** It adds scripts to the page. */
@@ -61,5 +63,5 @@ export function parseEvidence(text: string | undefined): EvidenceDocument | unde
 
 function isNode(value: unknown): boolean {
   const node = value as Partial<NodeEvidence> | null
-  return typeof node?.name === 'string' && Array.isArray(node.classes) && Array.isArray(node.missing)
+  return typeof node?.name === 'string' && Array.isArray(node.seen)
 }

@@ -7,7 +7,7 @@ import type { Expected, ExpectedNode } from './expected.ts'
 import type { Gap } from './gap.ts'
 import { describeFailures, findMissing, type ImportReport, importGap, parseImports } from './imports.ts'
 import { findDisplaced } from './model-places.ts'
-import { classGap, missingClasses, type OfferedClasses, parseOffered, wantedClasses } from './node-classes.ts'
+import { classGap, missingClasses, type OfferedClasses, parseOffered, seenClasses } from './node-classes.ts'
 
 /** What gathering needs of the outside. */
 export interface EvidencePorts extends PromptEvidencePorts {
@@ -108,14 +108,15 @@ function judgeNode(
   seen: readonly EvidenceDocument[],
 ): JudgedNode {
   const { name, commit } = node
-  const wanted = wantedClasses(node, seen)
+  const known = seenClasses(node, seen)
+  const wanted = [...new Set([...node.classes, ...known])].sort()
   const [classes, web] =
     typeof offered === 'string' ? [[], false] : [offered.byNode.get(name) ?? [], offered.web.has(name)]
-  // What cannot be read is not missing; it is remembered as wanted all the same.
-  const absent = typeof offered === 'string' ? wanted : missingClasses(wanted, offered)
+  const absent = typeof offered === 'string' ? [] : missingClasses(wanted, offered)
   const failure = report && [...report.failures, ...findMissing(report, [name])].find((each) => each.name === name)
   const imported = report?.imported.includes(name) === true || classes.length > 0 ? true : failure ? false : null
-  const evidence = { name, commit, imported, classes, missing: absent, web }
+  const ever = [...new Set([...classes, ...known])].sort()
+  const evidence = { name, commit, imported, classes, seen: ever, missing: absent, web }
   if (failure !== undefined) return { evidence, gap: importGap(failure, node) }
   if (typeof offered === 'string') return { evidence }
   if (absent.length > 0) return { evidence, gap: classGap(node, absent) }

@@ -30,13 +30,12 @@ export function parseOffered(objectInfo: unknown, extensions: readonly string[] 
   return { all: new Set(classes.map(([name]) => name)), byNode, web: new Set(web) }
 }
 
-/** Classes that a node is to have: those its source names, and those it was seen with at this commit on this machine. */
-export function wantedClasses(node: ExpectedNode, seen: readonly EvidenceDocument[]): readonly string[] {
-  const earlier = seen
+/** Classes that a node was seen with at this commit at earlier starts of this machine, sorted. */
+export function seenClasses(node: ExpectedNode, earlier: readonly EvidenceDocument[]): readonly string[] {
+  const same = earlier
     .flatMap(({ nodes }) => nodes)
     .filter(({ name, commit }) => name === node.name && commit !== null && commit === node.commit)
-    .flatMap(({ classes, missing }) => [...classes, ...missing])
-  return [...new Set([...node.classes, ...earlier])].sort()
+  return [...new Set(same.flatMap(({ seen }) => seen))].sort()
 }
 
 /** Wanted classes that are not offered. A class that another node offers under the same name is there. */

@@ -75,15 +75,16 @@ describe('gathering', () => {
       const seen = await readSeen(files, '/w', ['gpu0', 'gpu1'])
       const { document, gaps } = await gather(lost, [node('fine')], seen)
       expect(gaps.map(({ error }) => error.code).filter((code) => code !== 'CM1904')).toEqual(says)
-      expect(document.nodes).toMatchObject([{ name: 'fine', classes: [], missing: ['Fine'] }])
+      expect(document.nodes).toMatchObject([{ name: 'fine', classes: [], seen: ['Fine'], missing: ['Fine'] }])
       await keepEvidence(files, '/w', { ...document, gpu })
       files.texts.delete('/w/instances/gpu1/evidence/g1.json')
     }
   })
 
-  it('a class that the source announces is wanted at the first start', async () => {
-    const { gaps } = await gather({}, [node('fine', ['Fine', 'Absent'])])
+  it('a class that the source announces is wanted at the first start, and no longer when it does not', async () => {
+    const { document, gaps } = await gather({}, [node('fine', ['Fine', 'Absent'])])
     expect(gaps[0]?.error.message).toBe('custom node fine: Absent is not in /object_info')
+    expect((await gather({}, [node('fine')], [document])).gaps.map(({ error }) => error.code)).toEqual(['CM1904'])
   })
 
   it('classes that cannot be read are a gap, and not forgotten', async () => {
@@ -91,7 +92,7 @@ describe('gathering', () => {
     const objectInfo = async (): Promise<unknown> => Promise.reject(new Error('HTTP 500'))
     const { document, gaps } = await gather({ objectInfo }, [node('fine')], seen)
     expect(gaps[0]).toMatchObject({ component: 'node classes', error: { code: 'CM1903' } })
-    expect(document.nodes).toMatchObject([{ missing: ['Fine'] }])
+    expect(document.nodes).toMatchObject([{ seen: ['Fine'], missing: [] }])
   })
 
   it('a ComfyUI that does not show its log is believed by its classes', async () => {

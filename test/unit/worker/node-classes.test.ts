@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { EvidenceDocument } from '../../../src/worker/evidence-document.ts'
 import type { ExpectedNode } from '../../../src/worker/expected.ts'
-import { classGap, missingClasses, parseOffered, wantedClasses } from '../../../src/worker/node-classes.ts'
+import { classGap, missingClasses, parseOffered, seenClasses } from '../../../src/worker/node-classes.ts'
 
 const INFO = {
   EmptyImage: { python_module: 'nodes' },
@@ -14,7 +14,16 @@ const INFO = {
 const NODE: ExpectedNode = { name: 'face', commit: 'c1', requirements: true, classes: [] }
 
 function seenWith(classes: readonly string[], changes: object = {}): EvidenceDocument {
-  const node = { name: 'face', commit: 'c1', imported: true, classes, missing: [], web: false, ...changes }
+  const node = {
+    name: 'face',
+    commit: 'c1',
+    imported: true,
+    classes,
+    seen: classes,
+    missing: [],
+    web: false,
+    ...changes,
+  }
   return { nodes: [node] } as unknown as EvidenceDocument
 }
 
@@ -40,22 +49,14 @@ describe('what a ComfyUI offers', () => {
 })
 
 describe('the classes that a node is to have', () => {
-  it('are those its source names and those it was seen with at this commit', () => {
-    const node = { ...NODE, classes: ['Announced'] }
-    expect(wantedClasses(node, [seenWith(['FaceSwap']), seenWith(['FaceFind'])])).toEqual([
-      'Announced',
-      'FaceFind',
-      'FaceSwap',
-    ])
-  })
-
-  it('are remembered also of a start at which they were missing', () => {
-    expect(wantedClasses(NODE, [seenWith(['FaceFind'], { missing: ['FaceSwap'] })])).toEqual(['FaceFind', 'FaceSwap'])
+  it('are those that it was seen with at this commit, though not the last time', () => {
+    const documents = [seenWith(['FaceSwap']), seenWith([], { seen: ['FaceFind'], missing: ['FaceFind', 'Announced'] })]
+    expect(seenClasses(NODE, documents)).toEqual(['FaceFind', 'FaceSwap'])
   })
 
   it('are not those of another commit, of another node, or of a commit that nobody knows', () => {
-    expect(wantedClasses(NODE, [seenWith(['A'], { commit: 'c2' }), seenWith(['B'], { name: 'other' })])).toEqual([])
-    expect(wantedClasses({ ...NODE, commit: null }, [seenWith(['A'], { commit: null })])).toEqual([])
+    expect(seenClasses(NODE, [seenWith(['A'], { commit: 'c2' }), seenWith(['B'], { name: 'other' })])).toEqual([])
+    expect(seenClasses({ ...NODE, commit: null }, [seenWith(['A'], { commit: null })])).toEqual([])
   })
 
   it('are there also where another node offers them', () => {
