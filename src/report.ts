@@ -4,7 +4,7 @@ import type { ErrorCode, ErrorType } from './errors.ts'
  * What a unit's process tells the controller, one JSON object per line of `$RUNTIME_DIRECTORY/report.ndjson`.
  * The file is begun anew at each start of the process. Times are microseconds since the epoch.
  */
-export type ReportLine = ReportBegin | ReportChild | ReportStep | ReportFact | ReportFailure
+export type ReportLine = ReportBegin | ReportChild | ReportStep | ReportFact | ReportShortfall | ReportFailure
 
 /** First line of every report: which invocation of the unit wrote it (`$INVOCATION_ID`, sd_id128 hex). */
 export interface ReportBegin {
@@ -46,6 +46,14 @@ export interface ReportStep {
 export interface ReportFact {
   readonly kind: 'fact'
   readonly attributes: Attributes
+}
+
+/** A part of the machine that is missing, which it goes on without. */
+export interface ReportShortfall {
+  readonly kind: 'shortfall'
+  /** `custom node X`, `model Y`, `prompt`. */
+  readonly component: string
+  readonly failure: ReportedFailure
 }
 
 /** A failed attempt; the last one of a failed process is the reason of the step's failure. */

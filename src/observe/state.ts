@@ -83,6 +83,18 @@ export interface FailingState extends ReportedFailure, UnitEnd {
   readonly lines?: readonly string[]
 }
 
+/** A part of the machine that is missing, which it goes on without: COMPONENT_FAILURE_POLICY=degraded. */
+export interface ShortfallState extends ReportedFailure {
+  readonly step: number
+  readonly stepName: string
+  readonly unit: string
+  readonly gpu?: string
+  /** `custom node X`, `model Y`, `prompt`. */
+  readonly component: string
+  /** A command that looks closer. */
+  readonly run: string
+}
+
 /** A GPU of the plan. */
 export interface GpuState {
   readonly name: string
@@ -167,6 +179,8 @@ export interface MachineState {
   readonly gpus: readonly GpuState[]
   readonly workers: readonly WorkerState[]
   readonly failing: readonly FailingState[]
+  /** What the machine goes on without, while the unit that told is up; its phase is `ready` all the same. */
+  readonly shortfalls: readonly ShortfallState[]
   /** Failed attempts of this startup and since, oldest first; the latest of them. */
   readonly attempts: readonly FailingState[]
   readonly warnings: readonly string[]
