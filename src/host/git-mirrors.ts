@@ -31,6 +31,16 @@ export interface Mirrors {
   drop(url: string, commit: string): Promise<void>
 }
 
+/** Commits of a URL that have a mirror, by the names in the directory of mirrors. */
+export function mirroredCommits(names: readonly string[], url: string): readonly string[] {
+  const prefix = `${keyOf(url)}-`
+  return names
+    .filter((name) => name.startsWith(prefix) && name.endsWith('.git'))
+    .map((name) => name.slice(prefix.length, -'.git'.length))
+}
+
+const keyOf = (url: string): string => digest(url).slice(0, 20)
+
 /** Temporary repositories of this process; any other with its number is left over from a process before. */
 const begun = new Set<string>()
 let counter = 0
@@ -39,7 +49,6 @@ let counter = 0
 export function openMirrors(files: Files, directory: string): Mirrors {
   const used = new Set<string>()
   let cleaned: Promise<void> | undefined
-  const keyOf = (url: string): string => digest(url).slice(0, 20)
   const nameOf = (url: string, commit: string): string => `${keyOf(url)}-${commit}.git`
   const path = (url: string, commit: string): string => join(directory, nameOf(url, commit))
 

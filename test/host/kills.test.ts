@@ -2,27 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readSpans } from '../fixtures/spans.ts'
 import type { Host } from './host.ts'
 import { bootMachine, invocationOf, readStatus, startToReady, stop, waitForTrace } from './machine.ts'
+import { randomOf, SEED } from './random.ts'
 import { spansOf, TELEMETRY, waitForDelivery, wholeTrace } from './traces.ts'
 
 const STARTUPS = 20
-const SEED = Number(process.env['COMFY_TEST_SEED'] ?? Date.now() % 1_000_000)
 
 /** A startup and the moments, in ms from its begin or from the kill before, at which its controller is killed. */
 interface Killed {
   readonly moments: readonly number[]
   readonly trace: string
   readonly readyMs: number
-}
-
-/** Numbers from 0 to 1, the same ones for the same seed (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 const MAIN_PID = 'systemctl show -P MainPID comfy-machine'
