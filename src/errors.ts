@@ -145,6 +145,9 @@ export const ERRORS = {
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),
   CM1902: define('node_import_failed', 'import_failed', 'ComfyUI could not import a wanted custom node', 'Look at the traceback of the node; a Python package may be missing.', 'journalctl -u "comfyui@*" -b -g "IMPORT FAILED"'),
+  CM1903: define('node_class_missing', 'import_failed', 'ComfyUI does not offer a class of a wanted custom node', 'Look for the reason in the lines of ComfyUI; the node may miss a package, a variable or a file.', 'journalctl -u "comfyui@*" -b -e'),
+  CM1904: define('evidence_prompt_failed', 'not_responding', 'ComfyUI did not carry out a small prompt', 'Look at what ComfyUI says of the prompt, and at the directories it writes to.', 'journalctl -u "comfyui@*" -b -e'),
+  CM1905: define('model_not_in_place', 'checksum_mismatch', 'a wanted model is not in place as it was verified', 'Start the machine again, which brings the model anew, and find out who changes files below MODELS_PATH.', 'journalctl -u "comfyui@*" -b -e'),
   CM1910: define('generation_rejected', 'dependency_failed', 'a generation was sent back because it did not prove itself', 'Look at what its ComfyUI said, correct the cause and run comfy-machine update again.', 'comfy-machine generations'),
   CM1911: define('generation_unknown', 'config_invalid', 'there is no such generation on this machine', 'Choose one that comfy-machine generations lists.', 'comfy-machine generations'),
   CM1912: define('update_impossible', 'dependency_failed', 'the machine cannot be moved to another generation now', 'Wait until the machine is ready, or start it with systemctl start comfy-machine.', 'comfy-machine status'),

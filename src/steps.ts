@@ -138,6 +138,12 @@ export const JOB_NODE_EVENT = 'comfyui.node'
 /** Name of the span, in the trace of such a failure, that lasts until the unit is back. */
 export const RECOVERY_SPAN = 'machine.recovery'
 
+/** Name of the root span of a rollout, a trace of its own. */
+export const ROLLOUT_SPAN = 'machine.rollout'
+
+/** Name of the span, in the trace of a rollout, of a GPU that is moved to another generation or back. */
+export const ROLLOUT_GPU_SPAN = 'machine.rollout.gpu'
+
 /** The row of one step. Throws RangeError for a number outside 1–21. */
 export function stepOf(number: number): Step {
   const step = STEPS[number - 1]

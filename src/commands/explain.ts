@@ -6,8 +6,10 @@ import {
   codeTable,
   explainCode,
   explainFailing,
+  explainShortfall,
   failingDocument,
   findCode,
+  shortfallDocument,
 } from '../health/explanation.ts'
 import { openRecord, type StateRecord } from '../health/record.ts'
 import { judge } from '../health/standing.ts'
@@ -56,9 +58,14 @@ export async function explain(
   const { state } = sighting
   const { reason } = judge(sighting)
   if (state === undefined) throw new MachineError('CM0003', reason)
-  const entries = state.failing.map((item) => explainFailing(item, state).join('\n'))
-  const lines = entries.length === 0 ? [`nothing fails: ${reason}`] : [entries.join('\n\n')]
-  print(lines, () => ({ reason, failing: state.failing.map((item) => failingDocument(item, state)) }))
+  const failing = state.failing.map((item) => explainFailing(item, state).join('\n'))
+  const degraded = state.shortfalls.map((item) => explainShortfall(item).join('\n'))
+  const entries = [...(failing.length === 0 ? [`nothing fails: ${reason}`] : failing), ...degraded]
+  print([entries.join('\n\n')], () => ({
+    reason,
+    failing: state.failing.map((item) => failingDocument(item, state)),
+    degraded: state.shortfalls.map(shortfallDocument),
+  }))
   return 0
 }
 

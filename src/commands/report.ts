@@ -8,7 +8,9 @@ import { systemClock } from '../host/clock.ts'
 import { systemExec } from '../host/exec.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Archive, ArchiveEntry, Clock, Exec, Files, Terminal } from '../host/ports.ts'
-import { PLAN_FILE } from '../plan/plan.ts'
+import { LOCK_FILE, placesOf } from '../plan/places.ts'
+import { type MachinePlan, PLAN_FILE } from '../plan/plan.ts'
+import { evidenceDirectory } from '../worker/evidence-document.ts'
 
 /** What `comfy-machine report` may be told. */
 export interface ReportOptions {
@@ -30,6 +32,7 @@ const SECRET_DIRECTORY = '/run/comfy-machine/secrets'
 const CONFIG_FILE = '/etc/comfy-machine/machine.env'
 const SECRETS_FILE = '/etc/comfy-machine/secrets.env'
 const MAPPING_FILE = '/etc/comfy-machine/service-mapping.json'
+const WORKSPACE = '/var/lib/comfy-machine'
 const OWN_UNIT = /^(comfy|redis-worker@)/
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8', SYSTEMD_COLORS: '0' }
 const TIMEOUT_MS = 30_000
@@ -92,9 +95,38 @@ async function readFiles(files: Files, secrets: readonly string[]): Promise<read
       return text === undefined ? [] : [{ path, text: redact(text, secrets) }]
     }),
   )
+  const installed = (await readInstalled(files)).map(({ path, text }) => ({ path, text: redact(text, secrets) }))
   const config = await files.readText(CONFIG_FILE)
   const settings = config === undefined ? [] : [{ path: 'machine.env', text: redactEnvironment(config, secrets) }]
-  return [...found.flat(), ...settings]
+  return [...found.flat(), ...installed, ...settings]
+}
+
+/** What the machine knows of its generations: their locks, the rollout, and what was found when a ComfyUI started. */
+async function readInstalled(files: Files): Promise<readonly ArchiveEntry[]> {
+  const plan = await files.readText(PLAN_FILE)
+  const workspace =
+    plan === undefined ? WORKSPACE : ((JSON.parse(plan) as Partial<MachinePlan>).paths?.workspace ?? WORKSPACE)
+  const { home, rollout } = placesOf(workspace)
+  const pointers = (await files.list(home)).filter((name) => /^(current|next|gpu\d+)$/.test(name))
+  const locks = pointers.map((name) => [join('comfyui', name, LOCK_FILE), join(home, name, LOCK_FILE)] as const)
+  const gpus = (await files.list(join(workspace, 'instances'))).filter((name) => /^gpu\d+$/.test(name))
+  const evidence = await Promise.all(
+    gpus.map(async (gpu) => {
+      const directory = evidenceDirectory(workspace, gpu)
+      // ComfyUI's user may have put anything there.
+      if ((await files.lstat(directory))?.kind !== 'directory') return []
+      const names = (await files.list(directory)).filter((name) => name.endsWith('.json'))
+      return names.map((name) => [join('evidence', gpu, name), join(directory, name)] as const)
+    }),
+  )
+  const all = [['comfyui/rollout.json', rollout] as const, ...locks, ...evidence.flat()]
+  const found = await Promise.all(
+    all.map(async ([path, source]) => {
+      const text = await files.readForeign(source)
+      return text === undefined ? [] : [{ path, text }]
+    }),
+  )
+  return found.flat()
 }
 
 async function runCommands(exec: Exec, secrets: readonly string[]): Promise<readonly ArchiveEntry[]> {

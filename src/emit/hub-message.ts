@@ -1,4 +1,4 @@
-import type { MachineState, WorkerState } from '../observe/state.ts'
+import type { MachineState, ShortfallState, WorkerState } from '../observe/state.ts'
 
 /** Why a status is published. */
 export type UpdateType = 'initial' | 'periodic' | 'event_driven' | 'machine_ready' | 'shutdown'
@@ -52,13 +52,19 @@ export function hubMessage(
       services: Object.fromEntries(state.workers.flatMap((worker) => serviceEntries(state, worker))),
     },
     status: {
-      machine: { phase, uptime_ms: Math.round((context.nowUs - state.startedUs) / 1000) },
+      machine: {
+        phase,
+        uptime_ms: Math.round((context.nowUs - state.startedUs) / 1000),
+        ...(state.shortfalls.length === 0 ? {} : { degraded: state.shortfalls.map(toDegraded) }),
+      },
       workers: byId((worker) => activityOf(state, worker, context.activity)),
       services: Object.fromEntries(state.workers.flatMap((worker) => serviceEntries(state, worker))),
     },
     health_url: context.healthUrl,
   }
 }
+
+const toDegraded = ({ code, component, unit, message }: ShortfallState): object => ({ code, component, unit, message })
 
 function activityOf(state: MachineState, worker: WorkerState, activity: HubContext['activity']): WorkerActivity {
   const said = activity.get(worker.id)

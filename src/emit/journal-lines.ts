@@ -1,7 +1,8 @@
 import type { JournalEntry } from '../host/ports.ts'
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
-import type { FailingState, InstanceState, StepState } from '../observe/state.ts'
+import type { FailingState, InstanceState, ShortfallState, StepState } from '../observe/state.ts'
 import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
 import { formatDuration } from './duration.ts'
 import { incidentContext } from './root-spans.ts'
@@ -18,6 +19,7 @@ export const MESSAGE_IDS = {
   machineStopped: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a46',
   instanceEnded: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a47',
   unitRecovered: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a48',
+  shortfall: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a49',
 } as const
 
 /** The journal line of something that happened; undefined where nobody needs one. */
@@ -31,6 +33,8 @@ export function journalLine(machine: Machine, happening: Happening): JournalEntr
       return phaseLine(machine)
     case 'instance-ended':
       return instanceLine(machine, happening.step, happening.instance)
+    case 'shortfall':
+      return shortfallLine(machine, happening.shortfall)
     case 'recovered':
       return recoveredLine(machine, happening)
   }
@@ -126,7 +130,27 @@ function failureLine(machine: Machine, failing: FailingState, startUs: number): 
   }
 }
 
-const unitFields = ({ unit, gpu }: FailingState): Readonly<Record<string, string>> =>
+function shortfallLine(machine: Machine, shortfall: ShortfallState): JournalEntry {
+  const { step, code, type, component, message, hint, gpu } = shortfall
+  const who = gpu === undefined ? shortfall.stepName : `${shortfall.stepName} ${gpu}`
+  return {
+    message: `step ${step}/${STEPS.length} ${who}: goes on without ${component}: ${code} ${message.replace(/\.$/, '')}. ${hint}`,
+    priority: 'warning',
+    messageId: MESSAGE_IDS.shortfall,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(step),
+      ...unitFields(shortfall),
+      COMFY_ERROR_CODE: code,
+      COMFY_ERROR_TYPE: type,
+      COMFY_HINT: hint,
+      COMFY_COMPONENT: component,
+      TRACE_ID: machine.state.traceId,
+    },
+  }
+}
+
+const unitFields = ({ unit, gpu }: Pick<FailingState, 'unit' | 'gpu'>): Readonly<Record<string, string>> =>
   gpu === undefined ? { COMFY_UNIT: unit } : { COMFY_UNIT: unit, COMFY_GPU: gpu }
 
 function endFields({ result, exitStatus, exitSignal }: FailingState): Readonly<Record<string, string>> {
@@ -153,13 +177,16 @@ function phaseLine(machine: Machine): JournalEntry | undefined {
   const fields = { ...commonFields(machine), COMFY_STATE: state.phase, TRACE_ID: state.traceId }
   const causes = causesOf(machine)
   switch (state.phase) {
-    case 'ready':
+    case 'ready': {
+      const missing = describeShortfalls(state.shortfalls)
+      const without = missing === '' ? '' : `, but without ${missing}`
       return {
-        message: `the machine is ready: ${state.workers.length} workers`,
-        priority: 'notice',
+        message: `the machine is ready: ${state.workers.length} workers${without}`,
+        priority: missing === '' ? 'notice' : 'warning',
         messageId: MESSAGE_IDS.machineReady,
-        fields,
+        fields: missing === '' ? fields : { ...fields, COMFY_SHORTFALLS: missing },
       }
+    }
     case 'failed':
       return {
         message: `the machine is not ready: ${causes}`,

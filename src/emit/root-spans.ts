@@ -1,4 +1,5 @@
 import type { SpanLink, SpanRecord } from '../host/ports.ts'
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { FailingState } from '../observe/state.ts'
 import type { Attributes } from '../report.ts'
@@ -72,6 +73,7 @@ function rootAttributes({ state }: Machine): Attributes {
     step_name: 'Startup',
     ...(state.restarts === 0 ? {} : { 'machine.controller.restarts': state.restarts }),
     ...(state.lostSpans === 0 ? {} : { 'telemetry.lost_spans': state.lostSpans }),
+    ...(state.shortfalls.length === 0 ? {} : { 'machine.shortfalls': describeShortfalls(state.shortfalls) }),
   }
 }
 

@@ -1,3 +1,4 @@
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Machine } from '../observe/machine.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import { STEPS, stepOf } from '../steps.ts'
@@ -8,7 +9,11 @@ export function statusText({ state }: Machine): string {
   if (failing !== undefined)
     return `${state.phase}: step ${failing.step} ${failing.stepName}: ${failing.code} ${failing.message.replace(/\.$/, '')}. ${failing.hint}`
   const rollout = rolloutSentence(state)
-  if (state.phase !== 'starting') return `${state.phase}: ${rollout ?? `${state.workers.length} workers`}`
+  if (state.phase !== 'starting') {
+    const missing = describeShortfalls(state.shortfalls)
+    const serving = rollout ?? `${state.workers.length} workers`
+    return `${state.phase}: ${serving}${missing === '' ? '' : `, but without ${missing}`}`
+  }
   if (rollout !== undefined) return `step ${state.step}/${STEPS.length}: ${rollout}`
   const running = state.steps.filter((step) => step.state === 'running').at(-1)
   if (running === undefined) return `step ${state.step}/${STEPS.length}`

@@ -1,7 +1,7 @@
 import type { ServerEvent } from '../host/ports.ts'
 import type { MachineState } from '../observe/state.ts'
 import type { Sighting } from './record.ts'
-import { failingReport, knownUntilUs, statusReport, stepReport, unitReport } from './reports.ts'
+import { failingReport, knownUntilUs, shortfallReport, statusReport, stepReport, unitReport } from './reports.ts'
 import { judge } from './standing.ts'
 
 /** The first event of a stream: the whole status document. */
@@ -41,6 +41,7 @@ function machineReport(sighting: Sighting): Readonly<Record<string, unknown>> {
     ...judge(sighting),
     step: sighting.state?.step ?? 0,
     failing: (sighting.state?.failing ?? []).map(failingReport),
+    degraded: (sighting.state?.shortfalls ?? []).map(shortfallReport),
     warnings: sighting.state?.warnings ?? [],
     evidence: sighting.state?.evidence ?? {},
   }

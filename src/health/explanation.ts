@@ -1,6 +1,6 @@
 import { nearest } from '../config/nearest.ts'
 import { definitionOf, ERRORS, type ErrorCode, isErrorCode, stepOfCode } from '../errors.ts'
-import type { FailingState, MachineState } from '../observe/state.ts'
+import type { FailingState, MachineState, ShortfallState } from '../observe/state.ts'
 import { stepOf } from '../steps.ts'
 import { flat, formatTime } from './format.ts'
 
@@ -57,6 +57,14 @@ export interface FailingDocument extends CodeDocument {
   readonly lines: readonly string[]
 }
 
+/** What the machine goes on without, as an entry of `comfy-machine explain --last --json`. */
+export interface ShortfallDocument extends CodeDocument {
+  readonly component: string
+  readonly message: string
+  readonly unit: string
+  readonly gpu: string | null
+}
+
 /** What is to be known of one code. */
 export function codeDocument(code: ErrorCode): CodeDocument {
   const { name, type, sentence, hint, run, transient } = definitionOf(code)
@@ -93,6 +101,22 @@ export function failingDocument(failing: FailingState, state: MachineState): Fai
   }
 }
 
+/** What the machine goes on without. */
+export function shortfallDocument(shortfall: ShortfallState): ShortfallDocument {
+  const { code, step, stepName, type, component, unit, gpu, message, hint } = shortfall
+  return {
+    ...codeDocument(code),
+    step,
+    step_name: flat(stepName),
+    type,
+    hint: flat(hint),
+    component: flat(component),
+    message: flat(message),
+    unit: flat(unit),
+    gpu: gpu ?? null,
+  }
+}
+
 /** What is to be known of one code, as lines. */
 export function explainCode(code: ErrorCode): readonly string[] {
   const { name, sentence, step, step_name, type, hint, run, transient } = codeDocument(code)
@@ -122,6 +146,22 @@ export function explainFailing(failing: FailingState, state: MachineState): read
     `  hint    ${hint}`,
     ...paragraph('run', run),
     ...paragraph('lines', lines),
+  ]
+}
+
+/** What the machine goes on without, with the explanation of its code, as lines. */
+export function explainShortfall(shortfall: ShortfallState): readonly string[] {
+  const { code, name, sentence, component, message, step, step_name, unit, type, hint, run } =
+    shortfallDocument(shortfall)
+  return [
+    `${code} ${name}`,
+    `  what    ${sentence}`,
+    `  here    ${message}`,
+    `  without ${component}, as COMPONENT_FAILURE_POLICY=degraded says`,
+    `  step    ${step} ${step_name}, ${unit}`,
+    `  type    ${type}`,
+    `  hint    ${hint}`,
+    ...paragraph('run', run),
   ]
 }
 

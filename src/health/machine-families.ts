@@ -47,6 +47,11 @@ export function machineFamilies(state: MachineState): readonly Family[] {
       unique(state.failing.map(({ step, code, unit, type }) => ({ step, code, unit, type }))),
     ),
     gauge(
+      'comfy_machine_shortfalls',
+      'Parts that the machine goes on without, by failure code; none when it has all.',
+      countByCode(state),
+    ),
+    gauge(
       'comfy_machine_unit_active',
       'Whether each unit is active (1) or not (0).',
       state.units.map((unit) => ({ labels: { unit: unit.name }, value: Number(unit.activeState === 'active') })),
@@ -101,6 +106,11 @@ export function stepFamilies({ state, alive }: Sighting, nowUs: number): readonl
 
 function labelsOf(step: StepState): Labels {
   return { step: step.number, event: step.event }
+}
+
+function countByCode({ shortfalls }: MachineState): readonly Sample[] {
+  const codes = [...new Set(shortfalls.map(({ code }) => code))].sort()
+  return codes.map((code) => ({ labels: { code }, value: shortfalls.filter((each) => each.code === code).length }))
 }
 
 function unique(labelSets: readonly Labels[]): readonly Sample[] {

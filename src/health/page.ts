@@ -63,7 +63,7 @@ function header(sighting: Sighting, nowUs: number): string {
 }
 
 function body(state: MachineState, untilUs: number): string {
-  return [failing(state), warnings(state), steps(state, untilUs), units(state), evidence(state)]
+  return [failing(state), degraded(state), warnings(state), steps(state, untilUs), units(state), evidence(state)]
     .filter((part) => part !== '')
     .join('\n')
 }
@@ -76,6 +76,16 @@ function failing(state: MachineState): string {
       `${escapeHtml(item.message)}<br>${escapeHtml(item.hint)}<br><code>${escapeHtml(item.run)}</code></li>`,
   )
   return `<h2>Failing</h2>\n<ul>${items.join('\n')}</ul>`
+}
+
+function degraded(state: MachineState): string {
+  if (state.shortfalls.length === 0) return ''
+  const items = state.shortfalls.map(
+    (item) =>
+      `<li><b class="failed">${item.code}</b> without ${escapeHtml(item.component)}, ${escapeHtml(item.unit)}<br>` +
+      `${escapeHtml(item.message)}<br>${escapeHtml(item.hint)}<br><code>${escapeHtml(item.run)}</code></li>`,
+  )
+  return `<h2>Degraded</h2>\n<ul>${items.join('\n')}</ul>`
 }
 
 function warnings(state: MachineState): string {

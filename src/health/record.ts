@@ -29,7 +29,8 @@ function parseState(text: string): MachineState {
   const state = value as MachineState
   if (state.schema !== 1) throw new Error(`its schema is ${String(state.schema)}, expected 1`)
   if (!Array.isArray(state.steps)) throw new Error('it has no steps')
-  return state
+  // A controller before this program did not know shortfalls.
+  return { ...state, shortfalls: state.shortfalls ?? [] }
 }
 
 /** A file this young may change again within one tick of the file system's clock and look the same. */

@@ -3,6 +3,7 @@ import type {
   GenerationsState,
   InstanceState,
   MachineState,
+  ShortfallState,
   StepState,
   UnitState,
 } from '../observe/state.ts'
@@ -41,7 +42,7 @@ export function healthReport(sighting: Sighting, nowUs: number): JsonReport {
   }
 }
 
-/** `GET /ready`: 200 only while the machine takes jobs. */
+/** `GET /ready`: 200 only while the machine takes jobs; `degraded` only where it does so without a part of it. */
 export function readyReport(sighting: Sighting): JsonReport {
   const { ready, reason } = judge(sighting)
   const failing = (sighting.state?.failing ?? []).map(({ step, code, unit, message, hint }) => ({
@@ -51,7 +52,9 @@ export function readyReport(sighting: Sighting): JsonReport {
     message,
     hint,
   }))
-  return { status: ready ? 200 : 503, body: { ready, reason, failing } }
+  const degraded = (sighting.state?.shortfalls ?? []).map(shortfallReport)
+  const body = { ready, reason, failing, ...(degraded.length === 0 ? {} : { degraded }) }
+  return { status: ready ? 200 : 503, body }
 }
 
 /** `GET /status` and `comfy-machine status --json`: everything on record. */
@@ -96,6 +99,7 @@ export function statusReport(sighting: Sighting, nowUs: number): JsonReport {
       })),
       workers: state.workers.map(({ id, unit, gpu, type, services }) => ({ id, unit, gpu, type, services })),
       failing: state.failing.map(failingReport),
+      degraded: state.shortfalls.map(shortfallReport),
       warnings: state.warnings,
       generations: state.generations === undefined ? null : generationsReport(state.generations),
       versions: versionsOf(state),
@@ -191,6 +195,12 @@ export function failingReport(failing: FailingState): Readonly<Record<string, un
     attempt: failing.attempt,
     at: formatTime(failing.atUs),
   }
+}
+
+/** One entry of the degraded list as `/ready`, `/status` and `/events` show it. */
+export function shortfallReport(shortfall: ShortfallState): Readonly<Record<string, unknown>> {
+  const { step, code, type, component, unit, gpu, message, hint, run } = shortfall
+  return { step, step_name: shortfall.stepName, code, type, component, unit, gpu: gpu ?? null, message, hint, run }
 }
 
 /** Milliseconds a step or instance took; until `untilUs` while it runs; null before it began. */

@@ -1,4 +1,5 @@
 import { definitionOf } from '../errors.ts'
+import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import type { MachinePhase, MachineState, StepState } from '../observe/state.ts'
 import type { Sighting } from './record.ts'
@@ -27,7 +28,7 @@ export function judge(sighting: Sighting): Standing {
     return { ...no, phase, reason: `the host agent (pid ${state.agentPid}) has ended; its last word was ${phase}` }
   }
   const rollout = rolloutSentence(state)
-  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: rollout ?? 'every wanted unit is active' }
+  if (phase === 'ready') return { phase, healthy: true, ready: true, reason: readyReason(state) }
   const isPlanned = rollout !== undefined && state.failing.length === 0
   const reason =
     phase === 'degraded'
@@ -50,6 +51,12 @@ function progress(state: MachineState): string {
   const running = runningSteps(state).map((step) => `step ${step.number} ${step.title}`)
   if (running.length === 0) return `${finishedCount(state)} of ${state.steps.length} steps are done`
   return `${running.join(', ')} ${running.length === 1 ? 'is' : 'are'} going on`
+}
+
+function readyReason(state: MachineState): string {
+  const missing = describeShortfalls(state.shortfalls)
+  const serving = rolloutSentence(state) ?? 'every wanted unit is active'
+  return missing === '' ? serving : `${serving}, but without ${missing}`
 }
 
 function failureReason(state: MachineState): string {

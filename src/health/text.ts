@@ -73,8 +73,14 @@ function noteLines(state: MachineState): readonly Line[] {
     [`        ${flat(item.hint)}`],
     [`        run: ${flat(item.run)}`],
   ])
+  const shortfalls = state.shortfalls.flatMap((item): readonly Line[] => [
+    [{ text: item.code, sgr: '33' }, `  without ${flat(item.component)}, ${flat(item.unit)}`],
+    [`        ${flat(item.message)}`],
+    [`        ${flat(item.hint)}`],
+  ])
+  const degraded = shortfalls.length === 0 ? [] : [[''], [{ text: 'degraded', sgr: '33' }], ...shortfalls]
   const warnings = state.warnings.map((warning): Line => [{ text: 'warning', sgr: '33' }, `  ${flat(warning)}`])
-  return [...failing, ...(warnings.length === 0 ? [] : [[''], ...warnings])]
+  return [...failing, ...degraded, ...(warnings.length === 0 ? [] : [[''], ...warnings])]
 }
 
 function stepLine(step: StepState, untilUs: number): Line {

@@ -4,6 +4,8 @@ import type { ComfyUI, OutputFile, PromptAnswer, ViewedFile } from './ports.ts'
 const ANSWER_MS = 10_000
 /** ComfyUI validates the whole graph before it answers. */
 const SUBMIT_MS = 60_000
+/** ComfyUI looks through every folder of models before it answers. */
+const DESCRIBE_MS = 60_000
 const JSON_BYTES = 64 * 1024 * 1024
 
 interface Call {
@@ -38,8 +40,21 @@ export function openComfyUI(baseUrl: string): ComfyUI {
       if (answer.status === 404) return undefined
       return logMessages(parse(expectOk(answer, path)))
     },
-    async submit(prompt, clientId, extraData): Promise<PromptAnswer> {
-      const body = { prompt, client_id: clientId, ...(extraData === undefined ? {} : { extra_data: extraData }) }
+    async objectInfo() {
+      const path = '/object_info'
+      return parse(expectOk(await call({ method: 'GET', path, timeoutMs: DESCRIBE_MS }), path))
+    },
+    async extensions() {
+      const path = '/extensions'
+      const answer = await call({ method: 'GET', path })
+      if (answer.status === 404) return undefined
+      const paths = parse(expectOk(answer, path))
+      return Array.isArray(paths) ? paths.filter((each) => typeof each === 'string') : []
+    },
+    async submit(prompt, clientId, extraData, options): Promise<PromptAnswer> {
+      const front = options?.front === true ? { front: true } : {}
+      const extra = extraData === undefined ? {} : { extra_data: extraData }
+      const body = { prompt, client_id: clientId, ...extra, ...front }
       const answer = await call({ method: 'POST', path: '/prompt', body, timeoutMs: SUBMIT_MS })
       if (answer.status >= 400 && answer.status < 500) {
         return { kind: 'refused', status: answer.status, body: parseLenient(answer) }
@@ -58,6 +73,7 @@ export function openComfyUI(baseUrl: string): ComfyUI {
     },
     interrupt: (promptId) => post('/interrupt', { prompt_id: promptId }),
     dequeue: (promptId) => post('/queue', { delete: [promptId] }),
+    forget: (promptId) => post('/history', { delete: [promptId] }),
     async view(file: OutputFile, maxBytes: number): Promise<ViewedFile> {
       const { filename, subfolder, type } = file
       const path = `/view?${new URLSearchParams({ filename, subfolder, type })}`

@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { dirname } from 'node:path'
@@ -7,6 +6,7 @@ import { MachineError, messageOf } from '../errors.ts'
 import { codeOf, networkFailureType } from '../install/network-failure.ts'
 import { judgeStatus, parseContentRange, parsePartRecord, planResume } from '../install/resume.ts'
 import { delayAfter, parseRetryAfter, type RetryPolicy } from '../install/retry.ts'
+import { hashFile } from './digest.ts'
 import { openStreamSource, type StreamSource } from './download-stream.ts'
 import { syncDirectory, systemFiles } from './files.ts'
 import type { Downloader, DownloadRequest, DownloadResult } from './install-ports.ts'
@@ -190,12 +190,4 @@ async function writeAll(handle: fs.FileHandle, data: Buffer, position: number): 
 async function removePart(part: string): Promise<void> {
   await fs.rm(part, { force: true })
   await fs.rm(`${part}.json`, { force: true })
-}
-
-async function hashFile(path: string, onBytes?: (count: number) => void, hash = createHash('sha256')): Promise<string> {
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-    hash.update(chunk as Buffer)
-    onBytes?.((chunk as Buffer).length)
-  }
-  return hash.copy().digest('hex')
 }

@@ -361,7 +361,17 @@ export interface ComfyUI {
   systemStats(): Promise<unknown>
   /** The messages of its log ring (300 entries); undefined where this version does not tell. */
   logs(): Promise<readonly string[] | undefined>
-  submit(prompt: unknown, clientId: string, extraData: unknown): Promise<PromptAnswer>
+  /** Every class that it offers, by name, as `GET /object_info` tells; classes that cannot be described are left out. */
+  objectInfo(): Promise<unknown>
+  /** Paths of the scripts that custom nodes add to the page, `/extensions/NODE/…`; undefined where this version does not tell. */
+  extensions(): Promise<readonly string[] | undefined>
+  /** Queues a prompt, with `front` before those that wait. */
+  submit(
+    prompt: unknown,
+    clientId: string,
+    extraData: unknown,
+    options?: { readonly front: boolean },
+  ): Promise<PromptAnswer>
   /** The finished prompt's entry; undefined while it is not finished or not known. */
   history(promptId: string): Promise<unknown>
   /** Prompt ids that run and that wait. */
@@ -369,6 +379,8 @@ export interface ComfyUI {
   /** Interrupts the running prompt; old versions interrupt whatever runs. */
   interrupt(promptId: string): Promise<void>
   dequeue(promptId: string): Promise<void>
+  /** Takes a finished prompt out of the history. */
+  forget(promptId: string): Promise<void>
   view(file: OutputFile, maxBytes: number): Promise<ViewedFile>
   close(): void
 }

@@ -36,6 +36,7 @@ function mergeNode(a: WantedNode, b: WantedNode): WantedNode {
   }
   if (comparableUrl(a.url) !== comparableUrl(b.url)) throw conflict('the repository', a.url, b.url)
   const env = { ...a.env }
+  const classes = [...new Set([...(a.classes ?? []), ...(b.classes ?? [])])]
   for (const [name, value] of Object.entries(b.env)) env[name] = pick(`${name} as`, env[name] ?? null, value) ?? value
   return {
     ...a,
@@ -47,6 +48,7 @@ function mergeNode(a: WantedNode, b: WantedNode): WantedNode {
     customScript: pick('the script', a.customScript, b.customScript),
     installOrder: a.isDefault ? a.installOrder : (a.installOrder ?? b.installOrder),
     sources: [...new Set([...a.sources, ...b.sources])],
+    ...(classes.length === 0 ? {} : { classes }),
   }
 }
 

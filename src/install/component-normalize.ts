@@ -8,6 +8,7 @@ export function toWantedNode(node: ApiNode, source: string, isDefault: boolean, 
   const name = safeName(node.name, `custom node of ${source}`)
   const env = node.env ?? {}
   for (const variable of Object.keys(env)) safeVariable(variable, `custom node ${name}`)
+  const classes = node.node_classes ?? []
   const script = node.custom_script?.trim() ?? ''
   return {
     name,
@@ -21,6 +22,7 @@ export function toWantedNode(node: ApiNode, source: string, isDefault: boolean, 
     installOrder: node.install_order ?? null,
     isDefault,
     sources: [source],
+    ...(classes.length === 0 ? {} : { classes }),
   }
 }
 

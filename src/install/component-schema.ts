@@ -18,6 +18,7 @@ const nodeSchema = z.object({
   custom_script: text,
   is_default: flag,
   install_order: z.number().nullish(),
+  node_classes: z.array(z.string()).nullish(),
 })
 
 const modelObject = z.object({

@@ -16,6 +16,8 @@ export interface WantedNode {
   readonly customScript: string | null
   readonly installOrder: number | null
   readonly isDefault: boolean
+  /** Classes that it has, where the source says so. */
+  readonly classes?: readonly string[]
   /** Who asked for it: `defaults`, `workflow x`, `collection y`. */
   readonly sources: readonly string[]
 }

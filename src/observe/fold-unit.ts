@@ -1,6 +1,7 @@
 import type { UnitSnapshot } from '../host/ports.ts'
 import type { Attributes, Progress, ReportChild, ReportLine } from '../report.ts'
 import { endInstance, remember, withInstance, withOutcome } from './fold-instance.ts'
+import { clearShortfalls, foldShortfalls } from './fold-shortfall.ts'
 import { addEvidence, endStep, type Folded, failAttempt, failStep, giveUp } from './fold-step.ts'
 import { type Happening, isMoving, type Machine, stepState, withStep } from './machine.ts'
 import { foldProgress } from './progress.ts'
@@ -26,6 +27,7 @@ export function foldUnit(
     folded = { machine: after, happenings: [...folded.happenings, ...happenings] }
   }
   const fresh = hasStarted(machine, unit)
+  if (!isUp(unit)) then((current) => ({ machine: clearShortfalls(current, unit.name), happenings: [] }))
   then((current) => foldReportedSteps(current, unit, report))
   for (const shown of stepsOfUnit(unit.name, 'unit')) {
     if (fresh && unit.activeState === 'activating') then((current) => foldRunning(current, shown, unit))
@@ -129,7 +131,8 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
     withOutcome(machine, unit.name, 'active'),
     shown.gpu === undefined || shown.gpu === 'gpu0' ? evidence : {},
   )
-  current = { ...current, state: { ...current.state, failing } }
+  const without = foldShortfalls({ ...current, state: { ...current.state, failing } }, shown, unit, report)
+  current = without.machine
   const end = {
     state: 'done' as const,
     startUs: unit.inactiveExitUs || unit.activeEnterUs,
@@ -146,7 +149,7 @@ function foldUp(machine: Machine, shown: UnitStep, unit: UnitSnapshot, report: r
   const recovered: readonly Happening[] = isBack
     ? [{ kind: 'recovered', failing: lastFailing, atUs: unit.activeEnterUs }]
     : []
-  return { machine: folded.machine, happenings: [...folded.happenings, ...recovered] }
+  return { machine: folded.machine, happenings: [...without.happenings, ...folded.happenings, ...recovered] }
 }
 
 function foldDown(before: Machine, shown: UnitStep, unit: UnitSnapshot, report: readonly ReportLine[]): Folded {

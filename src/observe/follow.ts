@@ -130,7 +130,11 @@ export class Follower {
 
   #needsReport(unit: UnitSnapshot): boolean {
     if (unit.activeState === 'failed' || unit.subState.includes('auto-restart')) return true
-    return unit.activeState === 'active' && this.#host.machine().outcomes.get(unit.name) !== 'active'
+    if (unit.activeState !== 'active') return false
+    const { outcomes, snapshots } = this.#host.machine()
+    const known = snapshots.get(unit.name)
+    // One that was started again by systemd stays wanted and active, and says anew what it is without.
+    return outcomes.get(unit.name) !== 'active' || known?.activeState !== 'active'
   }
 
   // What systemd says of a unit counts also when the unit's own words cannot be read.

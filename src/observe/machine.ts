@@ -2,7 +2,7 @@ import type { UnitSnapshot } from '../host/ports.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import type { ReportChild } from '../report.ts'
 import { STEPS } from '../steps.ts'
-import type { FailingState, InstanceState, MachinePhase, MachineState, StepState } from './state.ts'
+import type { FailingState, InstanceState, MachinePhase, MachineState, ShortfallState, StepState } from './state.ts'
 import { gpuOfUnit } from './unit-steps.ts'
 
 /**
@@ -38,6 +38,7 @@ export type Happening =
     }
   | { readonly kind: 'instance-ended'; readonly step: StepState; readonly instance: InstanceState }
   | { readonly kind: 'recovered'; readonly failing: FailingState; readonly atUs: number }
+  | { readonly kind: 'shortfall'; readonly shortfall: ShortfallState }
   | { readonly kind: 'phase-changed'; readonly phase: MachinePhase }
 
 /** Facts that are known before any step. */
@@ -71,6 +72,7 @@ export function newMachine(identity: Identity): Machine {
     gpus: [],
     workers: [],
     failing: [],
+    shortfalls: [],
     attempts: [],
     warnings: [],
     evidence: {},

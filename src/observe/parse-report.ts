@@ -34,6 +34,11 @@ function readLine(fields: Fields | undefined): ReportLine | undefined {
     }
     case 'fact':
       return { kind: 'fact', attributes: readAttributes(fields['attributes']) }
+    case 'shortfall': {
+      const component = readText(fields['component'], LONGEST_NAME)
+      const failure = readFailure(toFields(fields['failure']))
+      return component === undefined || failure === undefined ? undefined : { kind: 'shortfall', component, failure }
+    }
     case 'failure': {
       const attempt = readAttempt(fields)
       return attempt && { kind: 'failure', ...attempt }

@@ -83,6 +83,18 @@ export interface FailingState extends ReportedFailure, UnitEnd {
   readonly lines?: readonly string[]
 }
 
+/** A part of the machine that is missing, which it goes on without: COMPONENT_FAILURE_POLICY=degraded. */
+export interface ShortfallState extends ReportedFailure {
+  readonly step: number
+  readonly stepName: string
+  readonly unit: string
+  readonly gpu?: string
+  /** `custom node X`, `model Y`, `prompt`. */
+  readonly component: string
+  /** A command that looks closer. */
+  readonly run: string
+}
+
 /** A GPU of the plan. */
 export interface GpuState {
   readonly name: string
@@ -112,6 +124,16 @@ export interface RolloutState {
   readonly gpu: string | null
   /** When its ComfyUI was last started by the rollout; null before that. */
   readonly sinceUs: number | null
+  /** Every time that a GPU was moved, oldest first; the last one has no end while it goes on. */
+  readonly moves: readonly RolloutMove[]
+}
+
+/** A GPU that was moved to another generation, or back. Times: microseconds since the epoch. */
+export interface RolloutMove {
+  readonly gpu: string
+  readonly direction: 'forward' | 'back'
+  readonly startUs: number
+  readonly endUs?: number
 }
 
 /** What the machine runs; the pointers below `comfyui` in the workspace as the controller last read them. */
@@ -157,6 +179,8 @@ export interface MachineState {
   readonly gpus: readonly GpuState[]
   readonly workers: readonly WorkerState[]
   readonly failing: readonly FailingState[]
+  /** What the machine goes on without, while the unit that told is up; its phase is `ready` all the same. */
+  readonly shortfalls: readonly ShortfallState[]
   /** Failed attempts of this startup and since, oldest first; the latest of them. */
   readonly attempts: readonly FailingState[]
   readonly warnings: readonly string[]

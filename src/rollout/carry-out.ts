@@ -1,5 +1,6 @@
 import { type Action, execute } from '../apply/actions.ts'
 import { hostExecutors } from '../apply/executors.ts'
+import { rolloutSpans } from '../emit/rollout-spans.ts'
 import { messageOf } from '../errors.ts'
 import type { RolloutState } from '../observe/state.ts'
 import { placesOf, pointerOf, pointerTo } from '../plan/places.ts'
@@ -8,6 +9,8 @@ import { unitsOfGpu } from './gpu-standing.ts'
 import { beginLine, endWarning, recordLine, rolloutLine } from './journal-lines.ts'
 import { type RolloutContext, show, showRollout } from './look.ts'
 import { courseOf, type RolloutFacts, type RolloutStep } from './plan-rollout.ts'
+
+type EndStep = Extract<RolloutStep, { kind: 'forget-next' }>
 
 const COLLECT = 'comfy-collect.service'
 // What happened to the canary is awaited, but the others do not wait for its last words.
@@ -112,8 +115,10 @@ async function open(context: RolloutContext, facts: RolloutFacts, gpu: string | 
   const { state } = recorder.machine
   if (before === undefined && direction === 'forward') host.journal.write(beginLine(state, facts, goal))
   tellMoved(context, facts, before)
-  const startUs = before?.startUs ?? host.clock.nowUs()
-  showRollout(recorder, { generation, direction, startUs, gpu, sinceUs: null })
+  const nowUs = host.clock.nowUs()
+  const ended = (before?.moves ?? []).map((move) => ({ endUs: nowUs, ...move }))
+  const moves = gpu === null ? ended : [...ended, { gpu, direction, startUs: nowUs }]
+  showRollout(recorder, { generation, direction, startUs: before?.startUs ?? nowUs, gpu, sinceUs: null, moves })
   if (gpu !== null) {
     const message = `${gpu} is moved ${direction === 'back' ? 'back ' : ''}to generation ${goal}`
     host.journal.write(rolloutLine(state, message, { generation: goal, gpu, state: 'moving' }))
@@ -138,11 +143,16 @@ async function sign({ host, recorder }: RolloutContext): Promise<void> {
   await recorder.flush()
 }
 
-async function end(
-  context: RolloutContext,
-  facts: RolloutFacts,
-  step: Extract<RolloutStep, { kind: 'forget-next' }>,
-): Promise<void> {
+function trace({ host, recorder }: RolloutContext, { record }: RolloutFacts, { end, generation }: EndStep): void {
+  const rollout = recorder.machine.state.generations?.rollout
+  if (rollout === undefined || rollout === null) return
+  const why = end === 'done' ? undefined : record.rejected[generation]
+  const error = why === undefined ? {} : { error: `${why.code}: ${why.message}` }
+  const outcome = { endUs: host.clock.nowUs(), outcome: end, ...error }
+  for (const span of rolloutSpans(recorder.machine, rollout, outcome)) recorder.record(span)
+}
+
+async function end(context: RolloutContext, facts: RolloutFacts, step: EndStep): Promise<void> {
   const { host, recorder, manager, plan } = context
   tellMoved(context, facts, recorder.machine.state.generations?.rollout ?? undefined)
   await act(context, { kind: 'remove-file', path: placesOf(plan.paths.workspace).next })
@@ -151,6 +161,7 @@ async function end(
     const message = `the machine is on generation ${generation}`
     host.journal.write(rolloutLine(recorder.machine.state, message, { generation, state }))
   } else recorder.warn(endWarning(facts, step))
+  trace(context, facts, step)
   showRollout(recorder, null)
   await recorder.flush()
   void host.tellHub('event_driven')

@@ -26,7 +26,8 @@ export function expectCanary(context: RolloutContext): void {
     if (course?.direction !== 'forward' || canary?.generation !== course.goal || facts.isOpen) return
     const { startedUs } = recorder.machine.state
     const [generation, startUs] = [course.goal, host.clock.nowUs()]
-    showRollout(recorder, { generation, direction: 'forward', startUs, gpu: canary.name, sinceUs: startedUs })
+    const move = { gpu: canary.name, direction: 'forward', startUs } as const
+    showRollout(recorder, { generation, ...move, sinceUs: startedUs, moves: [move] })
   }
   // A start that is given up tells why itself.
   void read().catch((error: unknown) => {

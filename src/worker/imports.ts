@@ -1,9 +1,13 @@
+import { MachineError } from '../errors.ts'
+import type { ExpectedNode } from './expected.ts'
+import type { Gap } from './gap.ts'
+
 /** A custom node that ComfyUI could not import. */
 export interface ImportFailure {
   /** Name of its directory, or of its file without `.py`. */
   readonly name: string
   readonly path: string
-  /** ComfyUI's line with the exception; undefined when the log no longer holds it. */
+  /** The exception, or what ComfyUI says of the node; undefined when the log no longer holds it. */
   readonly reason: string | undefined
 }
 
@@ -29,7 +33,9 @@ const REASON = [
 /** Reads the messages of ComfyUI's log (nodes.py, init_external_custom_nodes). */
 export function parseImports(messages: readonly string[]): ImportReport {
   const lines = messages.join('').split('\n')
-  const reasons = new Map(lines.flatMap(toReason))
+  const reasons = new Map(
+    lines.flatMap((line, index) => toReason(line, lines.slice(Math.max(0, index - TRACEBACK_LINES), index))),
+  )
   const start = lines.findIndex((line) => line.includes(HEADER))
   const timed = lines.slice(start + 1).flatMap((line) => {
     const match = TIMED.exec(line)
@@ -51,36 +57,57 @@ export function findMissing(report: ImportReport, wanted: readonly string[]): re
     .map((name) => ({ name, path: '', reason: 'ComfyUI found no such node and did not try to import it' }))
 }
 
-/** Splits failures into those of wanted nodes and others. */
-export function splitByWanted(
-  failures: readonly ImportFailure[],
-  wanted: readonly string[],
-): { readonly wanted: readonly ImportFailure[]; readonly others: readonly ImportFailure[] } {
-  const names = new Set(wanted)
-  return {
-    wanted: failures.filter(({ name }) => names.has(name)),
-    others: failures.filter(({ name }) => !names.has(name)),
-  }
-}
-
 /** One sentence that names the nodes and why they failed. */
 export function describeFailures(failures: readonly ImportFailure[]): string {
   return failures.map(({ name, reason }) => (reason === undefined ? name : `${name}: ${reason}`)).join('; ')
 }
 
-/** Names of the nodes in `components.json`; empty when there is none. */
-export function wantedNodes(components: string | undefined): readonly string[] {
-  if (components === undefined) return []
-  const { nodes } = JSON.parse(components) as { nodes?: readonly { readonly name?: unknown }[] }
-  return (nodes ?? []).flatMap(({ name }) => (typeof name === 'string' ? [name] : []))
+/** A node that could not be imported as a gap, with what to do about its exception. */
+export function importGap({ name, reason }: ImportFailure, node: Pick<ExpectedNode, 'requirements'>): Gap {
+  const hint = reason === undefined ? undefined : hintOf(name, reason, node.requirements)
+  const why = reason ?? 'the log of ComfyUI no longer holds the exception'
+  const error = new MachineError('CM1902', `custom node ${name}: ${why}`, hint === undefined ? {} : { hint })
+  return { component: `custom node ${name}`, error }
 }
 
-function toReason(line: string): [string, string][] {
+const MISSING_MODULE = /^ModuleNotFoundError: No module named ['"]([^'"]+)['"]/
+const MISSING_NAME = /^ImportError: cannot import name ['"]([^'"]+)['"] from ['"]([^'"]+)['"]/
+const MISSING_LIBRARY = /^ImportError: ([^\s:/]+\.so[.\d]*): cannot open shared object file/
+
+function hintOf(name: string, reason: string, hasRequirements: boolean): string | undefined {
+  const module = MISSING_MODULE.exec(reason)?.[1]
+  if (module !== undefined) {
+    const where = hasRequirements
+      ? `to the requirements of ${name}`
+      : `to the requirements of ${name}, and set requirements of the node, without which they are not installed`
+    return `Add the package that has the Python module ${module.split('.')[0]} ${where}.`
+  }
+  const [, symbol, from] = MISSING_NAME.exec(reason) ?? []
+  if (symbol !== undefined)
+    return `Pin a version of the package that has the Python module ${from} with ${symbol} in the requirements of ${name}.`
+  const library = MISSING_LIBRARY.exec(reason)?.[1]
+  return library === undefined ? undefined : `Install the system package that has ${library}.`
+}
+
+// How far a traceback is looked through for the line that names its exception.
+const TRACEBACK_LINES = 400
+
+/** ComfyUI names only the text of an exception; its type is in the last line of the traceback that is logged before. */
+function toReason(line: string, before: readonly string[]): [string, string][] {
   for (const pattern of REASON) {
     const match = pattern.exec(line)
-    if (match?.[1] !== undefined && match[2] !== undefined) return [[match[1], match[2]]]
+    if (match?.[1] === undefined || match[2] === undefined) continue
+    const text = match[2]
+    const isTraced = pattern === REASON[0]
+    const type = isTraced ? before.map((each) => typeOf(each, text)).findLast((each) => each !== undefined) : undefined
+    return [[match[1], type === undefined ? text : text === '' ? type : `${type}: ${text}`]]
   }
   return []
+}
+
+function typeOf(line: string, text: string): string | undefined {
+  const [, type, said] = /^([A-Za-z_][\w.]*)(?:: (.*))?$/.exec(line) ?? []
+  return (said ?? '') === text ? type : undefined
 }
 
 function nodeName(path: string): string {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { journalLine, MESSAGE_IDS } from '../../src/emit/journal-lines.ts'
-import { failingAt, inPhase, planned, stepEnded } from '../unit/observe/build-machine.ts'
+import { failingAt, inPhase, planned, shortfallAt, stepEnded } from '../unit/observe/build-machine.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const text = readFileSync(path.join(root, 'units/comfy-machine.catalog'), 'utf8')
@@ -34,6 +34,7 @@ const lines = [
     step: stepEnded().step,
     instance: { gpu: 'gpu0', unit: 'comfyui@gpu0.service', state: 'done' },
   }),
+  journalLine(planned(), { kind: 'shortfall', shortfall: shortfallAt() }),
   journalLine(inPhase('ready'), { kind: 'recovered', failing: failingAt(), atUs: 1 }),
   ...(['ready', 'failed', 'degraded', 'stopped'] as const).map((phase) =>
     journalLine(inPhase(phase), { kind: 'phase-changed', phase }),

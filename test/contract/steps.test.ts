@@ -3,7 +3,15 @@ import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { stepsOfUnit } from '../../src/observe/unit-steps.ts'
 import { wantedUnits } from '../../src/render/unit-values.ts'
-import { FAILURE_EVENT, INCIDENT_SPAN, STARTUP_SPAN, STEPS, stepOf } from '../../src/steps.ts'
+import {
+  FAILURE_EVENT,
+  INCIDENT_SPAN,
+  ROLLOUT_GPU_SPAN,
+  ROLLOUT_SPAN,
+  STARTUP_SPAN,
+  STEPS,
+  stepOf,
+} from '../../src/steps.ts'
 import { planOf } from '../unit/observe/build-machine.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -56,7 +64,14 @@ test('the table of the README has the same rows', () => {
 })
 
 test('an event is named in steps.ts and nowhere else', () => {
-  const events = [...STEPS.map(({ event }) => event), STARTUP_SPAN, FAILURE_EVENT, INCIDENT_SPAN]
+  const events = [
+    ...STEPS.map(({ event }) => event),
+    STARTUP_SPAN,
+    FAILURE_EVENT,
+    INCIDENT_SPAN,
+    ROLLOUT_SPAN,
+    ROLLOUT_GPU_SPAN,
+  ]
   const named = sources
     .filter(({ file }) => file !== 'steps.ts')
     .filter(({ text }) => events.some((event) => new RegExp(`['"\`]${event}['"\`]`).test(text)))

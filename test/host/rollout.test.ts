@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type ReceivedSpan, readSpans } from '../fixtures/spans.ts'
 import {
   BROKEN,
   HOME,
@@ -12,7 +13,7 @@ import {
   waitForRollout,
 } from './generations.ts'
 import type { Host } from './host.ts'
-import { bootMachine, configure, readReady, readStatus, show, startToReady, stop } from './machine.ts'
+import { bootMachine, configure, invocationOf, readReady, readStatus, show, startToReady, stop } from './machine.ts'
 
 const GPUS = ['gpu0', 'gpu1', 'gpu2'] as const
 const GOOD = 'a'.repeat(16)
@@ -154,6 +155,19 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
     const status = await readStatus(host)
     expect(status).toMatchObject({ phase: 'ready', failing: [], generations: { rejected: { generation: BAD } } })
     expect(await readRolloutLines(host, BAD)).toEqual(['begun', 'moving gpu0', 'rejected gpu0'])
+  })
+
+  test('leaves a trace of each rollout, linked to the startup', async () => {
+    const rollouts = async (): Promise<readonly ReceivedSpan[]> =>
+      (await readSpans(host)).filter(({ name }) => name === 'machine.rollout')
+    await expect.poll(async () => (await rollouts()).length, { timeout: 20_000 }).toBe(2)
+    const startup = await invocationOf(host)
+    const [done, back] = await rollouts()
+    expect(done).toMatchObject({ attributes: { 'rollout.outcome': 'done' }, links: [{ traceId: startup }] })
+    expect(back).toMatchObject({ attributes: { 'rollout.outcome': 'sent-back' }, status: { code: 'error' } })
+    const moves = (await readSpans(host)).filter(({ name }) => name === 'machine.rollout.gpu')
+    const told = moves.map(({ attributes }) => `${attributes['gpu.index']} ${attributes['rollout.direction']}`)
+    expect(told).toEqual(['0 forward', '1 forward', '2 forward', '0 forward', '0 back'])
   })
 
   test('does not try it again unless an update asks for it', async () => {

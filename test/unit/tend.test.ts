@@ -28,7 +28,7 @@ function movingMachine(gpu: string | null, gpus = 2): Machine {
     from,
     [...from.outcomes.keys()].map((name) => (machine: Machine) => foldUnit(machine, active(name, 1, 2), [])),
   ).machine
-  const rollout = { generation: 'b', direction: 'forward' as const, startUs: at(9), gpu, sinceUs: null }
+  const rollout = { generation: 'b', direction: 'forward' as const, startUs: at(9), gpu, sinceUs: null, moves: [] }
   const generations = { current: 'a', previous: null, gpus: {}, rollout, rejected: null }
   return { ...up, state: { ...up.state, generations } }
 }

@@ -3,6 +3,7 @@ import { type ExplainOptions, explain } from '../../../src/commands/explain.ts'
 import { ERRORS } from '../../../src/errors.ts'
 import type { Sighting } from '../../../src/health/record.ts'
 import { buildFailed, buildReady, seen } from '../health/build-state.ts'
+import { shortfallAt } from '../observe/build-machine.ts'
 import { keepingTerminal, recordOf } from './ports.ts'
 
 async function run(options: ExplainOptions, sighting: Sighting = { alive: false }) {
@@ -58,6 +59,20 @@ describe('explain', () => {
     expect(out).toContain('\n\nCM1804 ')
   })
 
+  it('explains what the machine goes on without, though nothing fails', async () => {
+    const sighting = seen(buildReady({ shortfalls: [shortfallAt()] }))
+    const { code, out } = await run({ last: true }, sighting)
+    expect(code).toBe(0)
+    expect(out).toMatch(/^nothing fails: .* but without custom node face \(CM1902\)\n\nCM1902 node_import_failed\n/)
+    expect(out).toContain('  here    custom node face: ModuleNotFoundError')
+    expect(out).toContain('  hint    Add the package that has the Python module cv2')
+    const document = JSON.parse((await run({ last: true, json: true }, sighting)).out)
+    expect(document).toMatchObject({
+      failing: [],
+      degraded: [{ code: 'CM1902', component: 'custom node face', gpu: 'gpu0' }],
+    })
+  })
+
   it('prints JSON', async () => {
     expect(JSON.parse((await run({ code: '1804', json: true })).out)).toMatchObject({
       code: 'CM1804',
@@ -73,6 +88,7 @@ describe('explain', () => {
     expect(JSON.parse((await run({ last: true, json: true }, seen(buildReady()))).out)).toEqual({
       reason: 'every wanted unit is active',
       failing: [],
+      degraded: [],
     })
     expect(await run({ code: 'CM1840', json: true })).toMatchObject({ code: 64, out: '' })
   })

@@ -5,9 +5,15 @@ import { BEGUN_US, buildState } from '../health/build-state.ts'
 import { filesOf, keepingTerminal, movingClock } from './ports.ts'
 
 const PASSWORD = 'correct-horse-battery'
+const WORKSPACE = '/data/machine'
 const TEXTS = {
   '/run/comfy-machine/state.json': JSON.stringify(buildState({ warnings: [`said ${PASSWORD}`] })),
-  '/run/comfy-machine/plan.json': '{"schema":1}',
+  '/run/comfy-machine/plan.json': JSON.stringify({ schema: 1, paths: { workspace: WORKSPACE } }),
+  [`${WORKSPACE}/comfyui/rollout.json`]: '{"proven":["g1"]}',
+  [`${WORKSPACE}/comfyui/gpu0/machine.lock.json`]: `{"generation":"g1","url":"https://u:${PASSWORD}@git"}`,
+  [`${WORKSPACE}/comfyui/generations/g1/machine.lock.json`]: '{}',
+  [`${WORKSPACE}/instances/gpu0/evidence/g1.json`]: '{"isComplete":true}',
+  [`${WORKSPACE}/instances/gpu0/output/picture.json`]: '{}',
   '/run/comfy-machine/secrets/HUB_REDIS_URL': `redis://:${PASSWORD}@hub:6379\n`,
   '/run/systemd/system/comfyui@gpu0.service': '[Service]\nExecStart=/bin/true\n',
   '/run/systemd/system/comfy-discover.service.d/10-comfy.conf': '[Service]\nEnvironment="SOME_KEY=two words"\n',
@@ -60,6 +66,14 @@ describe('report', () => {
     expect(byPath.get('journal.txt')).toContain('-n 5000 -u comfy* -u redis-worker*')
     expect(byPath.get('units/comfy-discover.service.d/10-comfy.conf')).toContain('[redacted]')
     expect(byPath.get('versions/nvidia.txt')).toContain('nvidia-smi ended with 127')
+  })
+
+  it('packs the lock of each pointer, the rollout and the evidence of each GPU', async () => {
+    const { byPath } = await run()
+    expect(byPath.get('comfyui/rollout.json')).toContain('proven')
+    expect(byPath.get('comfyui/gpu0/machine.lock.json')).toContain('"generation":"g1"')
+    expect(byPath.get('evidence/gpu0/g1.json')).toContain('isComplete')
+    expect([...byPath.keys()].filter((path) => /picture|generations/.test(path))).toEqual([])
   })
 
   it('leaves out what is not the machine own and every file of secrets', async () => {

@@ -90,6 +90,7 @@ export function buildState(changes: Partial<MachineState> = {}): MachineState {
     lostSpans: 0,
     attempts: [],
     failing: [],
+    shortfalls: [],
     warnings: [],
     evidence: { 'comfyui.commit': 'c0ffee', 'nodes.installed': 4 },
     ...changes,

@@ -31,6 +31,12 @@ describe('openRecord', () => {
     expect(await openRecord(filesOf({ [STATE_FILE]: STATE }), clock).look()).toMatchObject({ alive: false })
   })
 
+  it('takes the record of a controller that knew no shortfalls for one that has none', async () => {
+    const { shortfalls: _, ...old } = buildState()
+    const record = openRecord(filesOf({ [STATE_FILE]: JSON.stringify(old) }), movingClock(BEGUN_US))
+    expect((await record.look()).state?.shortfalls).toEqual([])
+  })
+
   it('shows nothing when there is no record, and the trouble of one that is none', async () => {
     const clock = movingClock(BEGUN_US)
     expect(await openRecord(filesOf({}), clock).look()).toEqual({ alive: false })

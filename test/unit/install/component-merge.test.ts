@@ -45,6 +45,20 @@ describe('mergeNodes', () => {
     ]
     expect(mergeNodes(sources).map(({ name }) => name)).toEqual(['d1', 'd2', 'd-last', 'c', 'b', 'a', 'z'])
   })
+  it('takes the classes that every source says a node has', () => {
+    const row = { name: 'n', repositoryUrl: 'https://git.example/n', node_classes: ['B', 'A'] }
+    const [told] = parseDefaults([row]).map((each) => toWantedNode(each, 'defaults', true, false))
+    expect(told?.classes).toEqual(['B', 'A'])
+    const [silent] = parseDefaults([{ ...row, node_classes: null }]).map((each) =>
+      toWantedNode(each, 'w', false, false),
+    )
+    expect(silent).not.toHaveProperty('classes')
+    const both = mergeNodes([
+      source([ofDefaults('n', 1, { classes: ['A'] })]),
+      source([node('n', { classes: ['A', 'C'] })]),
+    ])
+    expect(both[0]?.classes).toEqual(['A', 'C'])
+  })
   it('leaves a default in its place and gives it the pin and the wishes of a workflow', () => {
     const wish = node('d1', { commit: 'c1', requirements: true, installOrder: 0, url: 'https://git.example/d1.git' })
     const merged = mergeNodes([source([ofDefaults('d0', 1), ofDefaults('d1', 2)]), source([wish])])

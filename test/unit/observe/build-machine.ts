@@ -2,7 +2,7 @@ import { loadConfig } from '../../../src/config/load-config.ts'
 import type { UnitSnapshot } from '../../../src/host/ports.ts'
 import { enterPhase, type Folded } from '../../../src/observe/fold-step.ts'
 import { type Happening, type Machine, newMachine, withPlan } from '../../../src/observe/machine.ts'
-import type { FailingState, MachinePhase, StepState } from '../../../src/observe/state.ts'
+import type { FailingState, MachinePhase, ShortfallState, StepState } from '../../../src/observe/state.ts'
 import type { MachinePlan } from '../../../src/plan/plan.ts'
 import { planMachine } from '../../../src/plan/plan-machine.ts'
 import { wantedUnits } from '../../../src/render/unit-values.ts'
@@ -70,6 +70,23 @@ export function failingAt(changes: Partial<FailingState> = {}): FailingState {
     run: 'journalctl -u comfy-install-models',
     atUs: at(20),
     attempt: 1,
+    ...changes,
+  }
+}
+
+/** A custom node that is left out. */
+export function shortfallAt(changes: Partial<ShortfallState> = {}): ShortfallState {
+  return {
+    step: 19,
+    stepName: 'ComfyUI Server Start',
+    unit: 'comfyui@gpu0.service',
+    gpu: 'gpu0',
+    component: 'custom node face',
+    code: 'CM1902',
+    type: 'import_failed',
+    message: "custom node face: ModuleNotFoundError: No module named 'cv2'",
+    hint: 'Add the package that has the Python module cv2 to the requirements of face.',
+    run: 'journalctl -u "comfyui@*"',
     ...changes,
   }
 }

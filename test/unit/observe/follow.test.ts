@@ -120,6 +120,29 @@ describe('Follower', () => {
     },
   )
 
+  test('reads anew what a unit goes on without when systemd has started it again', async () => {
+    const shortfall = { kind: 'shortfall', component: 'custom node a' }
+    const failure = { code: 'CM1701', type: 'git_failed', message: 'm', hint: 'h' }
+    const textOf = (invocationId: string, ...lines: readonly object[]): string =>
+      [{ kind: 'begin', invocationId }, ...lines].map((line) => `${JSON.stringify(line)}\n`).join('')
+    const file = '/run/c/comfy-install-nodes/report.ndjson'
+    const texts = new Map([[file, textOf(invocationOf(NODES), { ...shortfall, failure })]])
+    const { follower, tell, machine } = follow([], texts)
+    const codes = (): readonly string[] => machine().state.shortfalls.map(({ code }) => code)
+    tell({ kind: 'unit', unit: active(NODES, 1, 2) })
+    await follower.settled()
+    expect(codes()).toEqual(['CM1701'])
+    tell({ kind: 'unit', unit: restarting(NODES, 1, 3) })
+    await follower.settled()
+    expect(codes()).toEqual([])
+    const second = invocationOf(NODES, 2)
+    texts.set(file, textOf(second, { ...shortfall, failure: { ...failure, code: 'CM1702' } }))
+    tell({ kind: 'unit', unit: active(NODES, 4, 5, { invocationId: second }) })
+    await follower.settled()
+    expect(codes()).toEqual(['CM1702'])
+    follower.stop()
+  })
+
   test('counts what systemd says also when the report cannot be read', async () => {
     const { follower, tell, machine, problems } = follow([], {
       get: (file) => {

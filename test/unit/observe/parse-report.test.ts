@@ -26,6 +26,7 @@ const lines: readonly ReportLine[] = [
   },
   { kind: 'step', step: 15, startUs: 1, endUs: 2, attributes: {} },
   { kind: 'fact', attributes: { 'nodes.installed': 4 } },
+  { kind: 'shortfall', component: 'custom node a', failure },
   { kind: 'failure', ...failure, atUs: 3, attempt: 2 },
 ]
 
@@ -51,6 +52,8 @@ describe('parseReport', () => {
       { kind: 'child', name: 'x', startUs: 1, endUs: 2, state: 'good' },
       { kind: 'failure', code: 'CM1701' },
       { kind: 'step', step: 15 },
+      { kind: 'shortfall', component: 'custom node a' },
+      { kind: 'shortfall', failure },
       { kind: 'begin' },
     ]
     expect(parseReport(`not json\n${textOf(...bad)}${textOf(lines[3])}`)).toEqual([lines[3]])

@@ -9,7 +9,14 @@ import { inPhase } from '../observe/build-machine.ts'
 const why: RejectedGeneration = {
   ...{ atUs: 1, gpu: 'gpu0', unit: 'comfyui@gpu0.service', code: 'CM1902', message: 'node-alpha', lines: [] },
 }
-const rollout: RolloutState = { generation: 'b', direction: 'forward', startUs: 1, gpu: 'gpu0', sinceUs: null }
+const rollout: RolloutState = {
+  generation: 'b',
+  direction: 'forward',
+  startUs: 1,
+  gpu: 'gpu0',
+  sinceUs: null,
+  moves: [],
+}
 const stateOf = (changes: Partial<GenerationsState> = {}): MachineState => {
   const generations = { current: 'a', previous: null, gpus: {}, rollout: null, rejected: null, ...changes }
   return { ...inPhase('ready').state, generations }

@@ -66,6 +66,11 @@ export function fakeComfyUI(known: Partial<ComfyUI> = {}): ComfyUI & { readonly 
     asked,
     systemStats: async () => ({}),
     logs: async () => [],
+    objectInfo: async () => ({}),
+    extensions: async () => [],
+    forget: async (id) => {
+      asked.push(`forget ${id}`)
+    },
     submit: async () => ({ kind: 'queued', promptId: 'p1' }),
     history: async () => undefined,
     queue: async () => ({ running: [], pending: [] }),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { describeFailures, findMissing, parseImports, splitByWanted, wantedNodes } from '../../../src/worker/imports.ts'
+import { findMissing, importGap, parseImports } from '../../../src/worker/imports.ts'
 
 const NODES = '/var/lib/comfy-machine/comfyui/current/custom_nodes'
 const LOG = [
@@ -31,7 +31,7 @@ describe('the log of ComfyUI', () => {
     expect(report.failures.map(({ name, reason }) => [name, reason])).toEqual([
       ['empty', 'the lack of NODE_CLASS_MAPPINGS or NODES_LIST (need one).'],
       ['v3', 'boom'],
-      ['face', "No module named 'insightface'"],
+      ['face', "ModuleNotFoundError: No module named 'insightface'"],
     ])
   })
 
@@ -51,18 +51,65 @@ describe('the log of ComfyUI', () => {
 })
 
 describe('wanted nodes', () => {
-  it('are separated from others, and those never tried are found', () => {
-    const wanted = wantedNodes('{"nodes":[{"name":"face"},{"name":"comfyui-manager"},{"name":"gone"}]}')
+  it('that ComfyUI never tried are found', () => {
     const report = parseImports(LOG)
-    const failed = splitByWanted(report.failures, wanted)
-    expect(failed.wanted.map(({ name }) => name)).toEqual(['face'])
-    expect(failed.others.map(({ name }) => name)).toEqual(['empty', 'v3'])
-    expect(findMissing(report, wanted).map(({ name }) => name)).toEqual(['gone'])
-    expect(describeFailures(failed.wanted)).toBe("face: No module named 'insightface'")
+    expect(findMissing(report, ['face', 'comfyui-manager', 'gone']).map(({ name }) => name)).toEqual(['gone'])
+  })
+})
+
+describe('the exception of a node', () => {
+  const failure = (reason: string | undefined) => ({ name: 'face', path: `${NODES}/face`, reason })
+  const gap = (reason: string | undefined, requirements = true) => importGap(failure(reason), { requirements })
+
+  it('is named with its type, also where another exception was handled before it', () => {
+    const log = [
+      'Traceback (most recent call last):\n',
+      "KeyError: 'a'\n",
+      '\nDuring handling of the above exception, another exception occurred:\n\n',
+      'Traceback (most recent call last):\n',
+      '  File "nodes.py", line 1, in load_custom_node\n',
+      'numpy.exceptions.AxisError: axis 3 is out of bounds\n\n',
+      `Cannot import ${NODES}/face module for custom nodes: axis 3 is out of bounds\n`,
+      'Traceback (most recent call last):\n',
+      'AssertionError\n\n',
+      `Cannot import ${NODES}/bare module for custom nodes: \n`,
+      '\nImport times for custom nodes:\n',
+      `   0.1 seconds (IMPORT FAILED): ${NODES}/face\n`,
+      `   0.1 seconds (IMPORT FAILED): ${NODES}/bare\n`,
+    ]
+    expect(parseImports(log).failures.map(({ reason }) => reason)).toEqual([
+      'numpy.exceptions.AxisError: axis 3 is out of bounds',
+      'AssertionError',
+    ])
   })
 
-  it('are none where there are no components', () => {
-    expect(wantedNodes(undefined)).toEqual([])
-    expect(wantedNodes('{}')).toEqual([])
+  it('says what to do about a module that is missing', () => {
+    const { component, error } = gap("ModuleNotFoundError: No module named 'skimage.metrics'")
+    expect(component).toBe('custom node face')
+    expect(error).toMatchObject({
+      code: 'CM1902',
+      message: "custom node face: ModuleNotFoundError: No module named 'skimage.metrics'",
+      hint: 'Add the package that has the Python module skimage to the requirements of face.',
+    })
+  })
+
+  it('says so of a node whose requirements nobody installs', () => {
+    const { error } = gap("ModuleNotFoundError: No module named 'cv2'", false)
+    expect(error.hint).toMatch(/cv2.*set requirements of the node/)
+  })
+
+  it('tells a version from a system library', () => {
+    const name = "ImportError: cannot import name 'cached_download' from 'huggingface_hub' (/x/__init__.py)"
+    expect(gap(name).error.hint).toBe(
+      'Pin a version of the package that has the Python module huggingface_hub with cached_download in the requirements of face.',
+    )
+    const library = 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory'
+    expect(gap(library).error.hint).toBe('Install the system package that has libGL.so.1.')
+  })
+
+  it('that nobody knows any more is said to be unknown', () => {
+    const { error } = gap(undefined)
+    expect(error.message).toContain('no longer holds the exception')
+    expect(error.hint).toMatch(/traceback/)
   })
 })
