@@ -16,8 +16,7 @@ interface ResolvedRef {
   readonly commit: string
 }
 
-/** Path of `source.json` in a workspace. */
-export function sourceFile(workspace: string): string {
+function sourceFile(workspace: string): string {
   return join(placesOf(workspace).home, 'source.json')
 }
 

@@ -76,6 +76,11 @@ async function expectWhole(host: Host): Promise<void> {
   }
 }
 
+/** Waits until the generations that nobody needs are removed after a rollout. */
+async function waitForCollection(host: Host): Promise<void> {
+  await host.waitFor(`[ $(ls -A ${HOME}/generations | wc -l) = 2 ]`, 10_000)
+}
+
 async function secondsOf(host: Host, unit: string): Promise<number> {
   const times = await show(host, unit, 'InactiveExitTimestamp', 'ActiveEnterTimestamp')
   const [begin, end] = [times['InactiveExitTimestamp'] ?? '', times['ActiveEnterTimestamp'] ?? '']
@@ -225,6 +230,7 @@ describe('generations', () => {
     expect(seen).toContain('PLACE=here')
     expect(seen).not.toMatch(/hf-fixture-token|^TOKEN=/m)
     expect(await host.read(`${node}/.env`)).toContain("TOKEN='hf-fixture-token'")
+    await waitForCollection(host)
     await stop(host)
   })
 
@@ -247,6 +253,7 @@ describe('generations', () => {
     expect(said.map(({ MESSAGE }) => MESSAGE)).toContainEqual(
       expect.stringMatching(/^the machine goes without custom node node-conflict: CM1706/),
     )
+    await waitForCollection(host)
     await stop(host)
     const before = await installedThings(host)
     await clearRequests(host, 'git')
