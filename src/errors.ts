@@ -105,6 +105,7 @@ export const ERRORS = {
   CM1401: passing(define('comfyui_git_failed', 'git_failed', 'ComfyUI could not be fetched', 'Check COMFYUI_REPO_URL, COMFYUI_REF and the network.', 'journalctl -u comfy-install-comfyui -b -e')),
   CM1402: define('comfyui_venv_failed', 'exec_failed', 'the Python environment of ComfyUI could not be made', 'Check that python3 and python3-venv are installed.', 'journalctl -u comfy-install-comfyui -b -e'),
   CM1403: passing(define('comfyui_requirements_failed', 'pip_failed', 'the Python packages of ComfyUI could not be installed', 'Check the package index (PIP_INDEX_URL) and the lines above.', 'journalctl -u comfy-install-comfyui -b -e')),
+  CM1404: define('package_installer_missing', 'config_missing', 'the package installer that is wanted is not there', 'Reinstall the package, or set PYTHON_INSTALLER=pip.', CHECK),
   CM1490: define('comfyui_installer_failed', 'process_exit', 'the ComfyUI installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-comfyui -b -e'),
 
   CM1501: define('component_config_invalid', 'config_invalid', 'the component settings cannot be used', 'Correct EMPROPS_API_URL, COMPONENTS or COLLECTIONS.', CHECK),
@@ -123,6 +124,9 @@ export const ERRORS = {
   CM1703: define('node_requirements_failed', 'pip_failed', 'the Python packages of a custom node could not be installed', 'Look at the line of the resolver in the journal; a package may be missing or in conflict.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1704: define('node_script_failed', 'install_script_failed', 'the install script of a custom node failed', 'Look at the last lines of the script in the journal.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1705: define('node_env_missing', 'config_missing', 'a variable that a custom node wants is not set', 'Set the variable in machine.env or secrets.env.', CHECK),
+  CM1706: define('requirements_conflict', 'dependency_conflict', 'requirements of ComfyUI and of custom nodes contradict each other', 'Take one of the nodes named out of the components, or use versions of them that agree.', 'journalctl -u comfy-install-nodes -b -e'),
+  CM1707: define('requirements_invalid', 'pip_failed', 'a requirements file cannot be used', 'Correct the file and line named in the repository of the node, or set requirements to false for it.', 'journalctl -u comfy-install-nodes -b -e'),
+  CM1708: define('torch_replaced', 'dependency_conflict', 'a script of a custom node replaced the build of torch', 'Take the node out of the components, or use a version of it that leaves torch alone.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1790: define('node_installer_failed', 'process_exit', 'the custom node installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-nodes -b -e'),
 
   CM1801: passing(define('model_unreachable', 'network_unreachable', 'the source of a model cannot be reached', 'Check the URL of the model and the network.', 'journalctl -u comfy-install-models -b -e')),

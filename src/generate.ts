@@ -63,7 +63,7 @@ export async function generateUnits(
     10,
     async () => {
       const { traceId, version } = recorder.machine.state
-      const plan = planMachine(config, mapping.mapping, choice.gpus, { traceId, version })
+      const plan = planMachine(config, mapping.mapping, choice, { traceId, version })
       const units = renderUnits(plan, templates)
       recorder.replace(withPlan(recorder.machine, plan, wantedUnits(plan)))
       // With nothing of an earlier start running the trace holds the whole start.

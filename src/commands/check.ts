@@ -85,9 +85,9 @@ async function checkGpus(
   findings: Findings,
 ): Promise<void> {
   const evidence = config.gpuMode === 'mock' ? null : await readGpuEvidence(systemExec, systemFiles)
-  const { gpus, trail } = chooseGpus(config, evidence)
-  findings.gpus.push(...trail)
-  if (mapping !== undefined) planMachine(config, mapping, gpus, { version: '', traceId: '' })
+  const hardware = chooseGpus(config, evidence)
+  findings.gpus.push(...hardware.trail)
+  if (mapping !== undefined) planMachine(config, mapping, hardware, { version: '', traceId: '' })
 }
 
 /** A directory that does not exist yet is judged by the nearest one above it that does. */

@@ -35,8 +35,8 @@ export async function makePlan(envFiles: readonly string[]): Promise<PlannedStar
   if (loaded.config === undefined || mapping.mapping === undefined)
     throw new MachineError('CM0802', 'the service mapping is empty')
   const evidence = loaded.config.gpuMode === 'mock' ? null : await readGpuEvidence(systemExec, systemFiles)
-  const { gpus } = chooseGpus(loaded.config, evidence)
-  const plan = planMachine(loaded.config, mapping.mapping, gpus, { version: VERSION, traceId: await runningTraceId() })
+  const hardware = chooseGpus(loaded.config, evidence)
+  const plan = planMachine(loaded.config, mapping.mapping, hardware, { version: VERSION, traceId: await runningTraceId() })
   return { plan, units: renderUnits(plan, await readTemplates(systemFiles)), config: loaded.config }
 }
 

@@ -1,6 +1,7 @@
 import type { MachineConfig } from '../config/load-config.ts'
 import { MachineError } from '../errors.ts'
 import { type NvidiaAnswer, type NvidiaGpu, parseMigList, parseNvidiaSmi, sysfsPciAddress } from './nvidia-smi.ts'
+import { chooseTorchBackend, type TorchChoice, type TorchFacts } from './torch-backend.ts'
 
 /** A GPU, or MIG device, that the machine is to use. */
 export interface ChosenGpu {
@@ -33,14 +34,15 @@ export interface GpuEvidence {
   readonly graphics: readonly string[]
 }
 
-/** The GPUs in the order of their instances, and why they were chosen, one line each. */
+/** The GPUs in the order of their instances, the build of torch for them, and why these were chosen, one line each. */
 export interface GpuChoice {
   readonly gpus: readonly ChosenGpu[]
+  readonly torch: TorchChoice
   readonly trail: readonly string[]
 }
 
-/** What of the configuration decides about GPUs. */
-export type GpuWish = Pick<MachineConfig, 'gpuMode' | 'mockGpuCount' | 'workers'>
+/** What of the configuration decides about GPUs and torch. */
+export type GpuWish = Pick<MachineConfig, 'gpuMode' | 'mockGpuCount' | 'workers' | 'python' | 'environment' | 'secrets'>
 
 /**
  * Chooses the GPUs that WORKERS asks for, in the order of their PCI addresses, a MIG device like a GPU. `evidence` is
@@ -50,7 +52,7 @@ export function chooseGpus(wish: GpuWish, evidence: GpuEvidence | null): GpuChoi
   if (wish.gpuMode === 'mock' || evidence === null) {
     const mock: ChosenGpu = { uuid: null, pciBusId: null, minor: null, numaNode: null, model: 'mock', memoryMiB: 0 }
     const all = Array.from({ length: wish.mockGpuCount }, () => mock)
-    return choice(wish, all, [`mode=mock MOCK_GPU_NUM=${wish.mockGpuCount}`])
+    return choice(wish, all, [`mode=mock MOCK_GPU_NUM=${wish.mockGpuCount}`], null)
   }
   const answer = readAnswer(evidence)
   const boards = [...answer.gpus].sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1))
@@ -60,10 +62,16 @@ export function chooseGpus(wish: GpuWish, evidence: GpuEvidence | null): GpuChoi
   ]
   const all = boards.flatMap((board) => devicesOf(board, evidence, trail))
   if (all.length === 0) throw noGpu(boards)
-  return choice(wish, all, trail)
+  const architectures = boards.map(({ architecture }) => architecture)
+  return choice(wish, all, trail, { cudaVersion: answer.cudaVersion, architectures })
 }
 
-function choice(wish: GpuWish, all: readonly ChosenGpu[], trail: readonly string[]): GpuChoice {
+function choice(
+  wish: GpuWish,
+  all: readonly ChosenGpu[],
+  trail: readonly string[],
+  facts: TorchFacts | null,
+): GpuChoice {
   const fixed = wish.workers.reduce((sum, { count }) => sum + (count === 'auto' ? 0 : count), 0)
   const auto = wish.workers.some(({ count }) => count === 'auto')
   const least = auto ? fixed + 1 : fixed
@@ -78,7 +86,9 @@ function choice(wish: GpuWish, all: readonly ChosenGpu[], trail: readonly string
   }
   const gpus = auto ? all : all.slice(0, fixed)
   const reason = auto ? 'WORKERS has auto' : `WORKERS asks for ${fixed}`
-  return { gpus, trail: [...trail, `chosen ${gpus.length} of ${all.length}: ${reason}`] }
+  const torch = chooseTorchBackend(wish, facts)
+  const torchLine = `torch ${torch.backend ?? 'of the package indexes'}: ${torch.reason}`
+  return { gpus, torch, trail: [...trail, `chosen ${gpus.length} of ${all.length}: ${reason}`, torchLine] }
 }
 
 function readAnswer(evidence: GpuEvidence): NvidiaAnswer {

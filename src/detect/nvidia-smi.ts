@@ -5,6 +5,8 @@ export interface NvidiaGpu {
   /** `GPU-…` */
   readonly uuid: string
   readonly model: string
+  /** NVIDIA's name, e.g. `Ampere`; empty where the driver does not tell. */
+  readonly architecture: string
   /** As nvidia-smi writes it, with eight digits of domain: `00000000:00:04.0`. */
   readonly pciBusId: string
   /** N of /dev/nvidiaN; null where the driver does not tell. */
@@ -85,6 +87,7 @@ function gpuOf(element: XmlElement): NvidiaGpu | undefined {
     uuid,
     pciBusId,
     model: childOf(element, 'product_name')?.text ?? 'NVIDIA GPU',
+    architecture: childOf(element, 'product_architecture')?.text ?? '',
     minor: /^\d+$/.test(minor) ? Number(minor) : null,
     memoryMiB: memoryOf(element),
     migEnabled: childOf(element, 'mig_mode', 'current_mig')?.text === 'Enabled',

@@ -41,10 +41,18 @@ export interface RequirementsFile {
   readonly path: string
 }
 
-/** What a resolution of requirement files came to. `detail` holds the resolver's words, at most 600 characters. */
+/**
+ * What a resolution of requirement files came to. `requirements` is the same text on every host. `detail` holds the
+ * resolver's words, at most 8000 characters, for `explainConflict`; `owner` is whose file is at fault where that is clear.
+ */
 export type Resolution =
   | { readonly ok: true; readonly requirements: string; readonly packages: number }
-  | { readonly ok: false; readonly reason: 'conflict' | 'invalid' | 'failed'; readonly detail: string }
+  | {
+      readonly ok: false
+      readonly reason: 'conflict' | 'invalid' | 'failed'
+      readonly detail: string
+      readonly owner?: string
+    }
 
 /** The interpreter that environments are made from. */
 export interface Interpreter {
@@ -65,13 +73,13 @@ export interface PythonEnvironments {
   resolve(files: readonly RequirementsFile[]): Promise<Resolution>
   /** Makes a virtual environment with pip in it. Throws CM1402. */
   create(environment: string): Promise<void>
-  /** Installs pinned requirements, without resolving; hashes are enforced. Throws CM1403. */
+  /** Installs pinned requirements, without resolving; hashes are enforced. Throws CM1403, CM0402. */
   install(environment: string, requirementsFile: string): Promise<void>
   /** Compiles all Python files below directories to bytecode; files that cannot be compiled are left. */
   compile(environment: string, directories: readonly string[]): Promise<void>
   /** Distributions in an environment: normalised name to version, e.g. `torch` to `2.9.0+cu128`. */
   distributions(environment: string): Promise<ReadonlyMap<string, string>>
-  /** Variables under which a script runs within the environment, without any secret. */
+  /** Variables under which a script runs within the environment, without any secret but the addresses of package indexes. */
   scriptEnvironment(environment: string): Readonly<Record<string, string>>
 }
 

@@ -1,3 +1,5 @@
+import { normaliseName } from './requirement-lines.ts'
+
 type Variables = Readonly<Record<string, string>>
 
 /** Variables that reach every program of the installers: proxies and certificates. */
@@ -59,6 +61,13 @@ export function packageFailure(output: string): string {
     .join(' | ')
     .replace(/:\/\/[^@/\s]*@/g, '://')
     .slice(0, 600)
+}
+
+/** Normalised name and version of a distribution by the name of its metadata directory; undefined when it is none. */
+export function distributionOf(directory: string): readonly [readonly [name: string, version: string]] | undefined {
+  const [, name, version] =
+    /^(.+)-([^-]+)\.dist-info$/.exec(directory) ?? /^(.+?)-([^-]+)(?:-py[\d.]+)?\.egg-info$/.exec(directory) ?? []
+  return name === undefined || version === undefined ? undefined : [[normaliseName(name), version]]
 }
 
 function pick(variables: Variables, pattern: RegExp): Record<string, string> {

@@ -1,7 +1,7 @@
 import type { MachineConfig } from '../config/load-config.ts'
 import type { ResolvedMapping } from '../config/resolve-mapping.ts'
 import { UPSTREAM_COMFYUI } from '../config/variables.ts'
-import type { ChosenGpu } from '../detect/choose-gpus.ts'
+import type { GpuChoice } from '../detect/choose-gpus.ts'
 import { MachineError } from '../errors.ts'
 import type { MachinePlan, PlannedGpu, PlannedInstance, PlannedWorker } from './plan.ts'
 
@@ -25,10 +25,10 @@ const DEFAULT_BASE_PORT = 8188
 export function planMachine(
   config: MachineConfig,
   mapping: ResolvedMapping,
-  gpus: readonly ChosenGpu[],
+  hardware: Pick<GpuChoice, 'gpus' | 'torch'>,
   identity: PlanIdentity,
 ): MachinePlan {
-  const planned = gpus.map((gpu, index): PlannedGpu => ({ name: `gpu${index}`, index, ...gpu }))
+  const planned = hardware.gpus.map((gpu, index): PlannedGpu => ({ name: `gpu${index}`, index, ...gpu }))
   const instances = planned.map((gpu) => planInstance(gpu, config, mapping))
   return {
     schema: 1,
@@ -55,7 +55,7 @@ export function planMachine(
       failurePolicy: config.failurePolicy,
       lockFile: config.lockFile,
     },
-    python: config.python,
+    python: { ...config.python, torchBackend: hardware.torch.backend },
     nodes: config.nodes,
     health: { port: config.healthPort },
     environment: config.environment,

@@ -46,8 +46,8 @@ export function planCase(name: string): CaseResult {
   const warnings = [...ownWarnings, ...findingSentences(mapped.warnings)]
   if (mapped.mapping === undefined) return { kind: 'error', text: textOf(mapped.problems), warnings }
   try {
-    const { gpus } = chooseGpus(config, config.gpuMode === 'mock' ? null : evidenceOf(name))
-    const plan = planMachine(config, mapped.mapping, gpus, { version: '0.0.0', traceId: '0'.repeat(32) })
+    const hardware = chooseGpus(config, config.gpuMode === 'mock' ? null : evidenceOf(name))
+    const plan = planMachine(config, mapped.mapping, hardware, { version: '0.0.0', traceId: '0'.repeat(32) })
     return { kind: 'plan', plan, secrets: config.secrets, warnings }
   } catch (thrown) {
     if (!(thrown instanceof MachineError)) throw thrown

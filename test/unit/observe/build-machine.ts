@@ -31,7 +31,13 @@ export function planOf(gpus = 2, environment = ''): MachinePlan {
   const comfyui = { repoUrl: null, ref: null, basePort: null, portIncrement: 1 }
   const mock = { uuid: null, pciBusId: null, minor: null, numaNode: null, model: 'mock', memoryMiB: 0 }
   const chosen = Array.from({ length: gpus }, () => mock)
-  return planMachine(config, { workers: [worker], comfyui }, chosen, { version: '1.2.3', traceId: TRACE_ID })
+  const torch = { backend: null, reason: '' }
+  return planMachine(
+    config,
+    { workers: [worker], comfyui },
+    { gpus: chosen, torch },
+    { version: '1.2.3', traceId: TRACE_ID },
+  )
 }
 
 /** A machine whose plan is known and of which no unit has started. */

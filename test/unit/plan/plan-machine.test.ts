@@ -26,7 +26,7 @@ function configOf(extra = ''): MachineConfig {
 }
 
 const plan = (extra = '', mapped = mapping, gpus: readonly ChosenGpu[] = [mock, mock]): MachinePlan =>
-  planMachine(configOf(extra), mapped, gpus, identity)
+  planMachine(configOf(extra), mapped, { gpus, torch: { backend: 'cu128', reason: '' } }, identity)
 
 describe('planMachine', () => {
   test('an instance and a worker for each GPU', () => {
