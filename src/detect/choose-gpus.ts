@@ -62,15 +62,14 @@ export function chooseGpus(wish: GpuWish, evidence: GpuEvidence | null): GpuChoi
   ]
   const all = boards.flatMap((board) => devicesOf(board, evidence, trail))
   if (all.length === 0) throw noGpu(boards)
-  const architectures = boards.map(({ architecture }) => architecture)
-  return choice(wish, all, trail, { cudaVersion: answer.cudaVersion, architectures })
+  return choice(wish, all, trail, answer)
 }
 
 function choice(
   wish: GpuWish,
   all: readonly ChosenGpu[],
   trail: readonly string[],
-  facts: TorchFacts | null,
+  answer: NvidiaAnswer | null,
 ): GpuChoice {
   const fixed = wish.workers.reduce((sum, { count }) => sum + (count === 'auto' ? 0 : count), 0)
   const auto = wish.workers.some(({ count }) => count === 'auto')
@@ -86,9 +85,14 @@ function choice(
   }
   const gpus = auto ? all : all.slice(0, fixed)
   const reason = auto ? 'WORKERS has auto' : `WORKERS asks for ${fixed}`
-  const torch = chooseTorchBackend(wish, facts)
+  const torch = chooseTorchBackend(wish, answer === null ? null : factsOf(answer, gpus))
   const torchLine = `torch ${torch.backend ?? 'of the package indexes'}: ${torch.reason}`
   return { gpus, torch, trail: [...trail, `chosen ${gpus.length} of ${all.length}: ${reason}`, torchLine] }
+}
+
+function factsOf({ cudaVersion, gpus: boards }: NvidiaAnswer, gpus: readonly ChosenGpu[]): TorchFacts {
+  const used = boards.filter(({ pciBusId }) => gpus.some((gpu) => gpu.pciBusId === pciBusId))
+  return { cudaVersion, architectures: used.map(({ architecture }) => architecture) }
 }
 
 function readAnswer(evidence: GpuEvidence): NvidiaAnswer {

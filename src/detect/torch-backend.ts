@@ -52,6 +52,6 @@ export function chooseTorchBackend(wish: TorchWish, facts: TorchFacts | null): T
   const usable = old === undefined ? BUILDS : BUILDS.slice(BUILDS.findIndex(([backend]) => backend === 'cu126'))
   const build = usable.find(([, ofMajor, ofMinor]) => major > ofMajor || (major === ofMajor && minor >= ofMinor))
   if (build === undefined) return { backend: null, reason: `no build of torch runs on CUDA ${facts.cudaVersion}` }
-  const because = old === undefined ? '' : `, and the last one with code for ${old}`
+  const because = old === undefined ? '' : `, and no later build has code for ${old}`
   return { backend: build[0], reason: `the driver runs CUDA ${facts.cudaVersion}${because}` }
 }

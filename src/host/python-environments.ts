@@ -54,13 +54,13 @@ export function openPythonEnvironments(options: PythonEnvironmentsOptions): Pyth
   const once = memoise(() => findTools(options, run))
 
   async function run(
-    { argv, env = {} }: Command,
+    { argv, defaults = {} }: Command,
     timeoutMs: number,
     isLine: (line: string, stream: string) => boolean = () => true,
   ): Promise<ExecResult> {
     const result = await options.exec.run(argv, {
       cwd: '/',
-      env: { ...variables, HOME: '/nonexistent', ...env },
+      env: { ...defaults, ...variables, HOME: '/nonexistent' },
       timeoutMs,
       signal,
       onLine: (line, stream) => {
@@ -81,7 +81,8 @@ export function openPythonEnvironments(options: PythonEnvironmentsOptions): Pyth
     installer,
     interpreter: async () => (await once()).interpreter,
     async resolve(wanted) {
-      const { lines, indexes, problems } = await readRequirements(files, wanted, installer)
+      const read = await readRequirements(files, wanted, installer)
+      const { lines, indexes, problems } = read
       const [first] = problems
       if (first !== undefined) {
         return { ok: false, reason: 'invalid', owner: first.owner, detail: problems.map(problemSentence).join('; ') }
@@ -89,7 +90,7 @@ export function openPythonEnvironments(options: PythonEnvironmentsOptions): Pyth
       const tools = await once()
       if (lines.length === 0) return { ok: true, requirements: '', packages: 0 }
       const paths = wanted.map(({ path }) => path)
-      const command = resolveTogether(tools, paths, indexes)
+      const command = resolveTogether(tools, paths, read)
       const result = await run(command, PACKAGES_LIMIT_MS, isProgress())
       return readResolution({ installer, torchBackend, result, indexes, wanted })
     },

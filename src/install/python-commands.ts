@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { packageVariables } from './python-packages.ts'
+import type { ReadRequirements } from './requirement-files.ts'
 
 /** Where programs are looked for. */
 export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -9,10 +10,10 @@ const TORCH_INDEXES = 'https://download.pytorch.org/whl'
 
 const PUBLIC_INDEX = 'https://pypi.org/simple'
 
-/** A program with its arguments, and variables beside those of every program. */
+/** A program with its arguments, and what its variables are where those of every program do not say. */
 export interface Command {
   readonly argv: readonly [string, ...string[]]
-  readonly env?: Readonly<Record<string, string>>
+  readonly defaults?: Readonly<Record<string, string>>
 }
 
 /** What environments are made and filled with. */
@@ -56,15 +57,20 @@ export function environmentVariables({
     UV_NO_PROGRESS: '1',
     ...environment,
   }
-  // Otherwise the index of one requirements file would be that of all.
-  if (chosen['UV_INDEX_URL'] === undefined) chosen['UV_DEFAULT_INDEX'] ??= PUBLIC_INDEX
+  const index = chosen['UV_DEFAULT_INDEX'] ?? chosen['UV_INDEX_URL']
+  if (index !== undefined) chosen['UV_DEFAULT_INDEX'] = index
+  delete chosen['UV_INDEX_URL']
   // The plan has decided about it.
   delete chosen['UV_TORCH_BACKEND']
   return chosen
 }
 
-/** Resolves requirement files together, without installing; `indexes` are the options of these files that name indexes. */
-export function resolveTogether(tools: PythonTools, files: readonly string[], indexes: readonly string[]): Command {
+/** Resolves requirement files together, without installing. */
+export function resolveTogether(
+  tools: PythonTools,
+  files: readonly string[],
+  { indexes, isIndexReplaced }: Pick<ReadRequirements, 'indexes' | 'isIndexReplaced'>,
+): Command {
   if (tools.installer === 'uv') {
     const options = [
       '--generate-hashes',
@@ -76,6 +82,8 @@ export function resolveTogether(tools: PythonTools, files: readonly string[], in
     ]
     return {
       argv: [tools.uv, 'pip', 'compile', ...options, ...torchOptions(tools), ...furtherIndexes(indexes), ...files],
+      // Otherwise the index of one requirements file would be that of all.
+      defaults: isIndexReplaced ? { UV_DEFAULT_INDEX: PUBLIC_INDEX } : {},
     }
   }
   const options = ['--dry-run', '--ignore-installed', '--report', '-', '--progress-bar', 'off']

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { RequirementsFile } from '../host/install-ports.ts'
 import type { Files } from '../host/ports.ts'
-import { decodeRequirements, type IndexOption, parseRequirements } from './requirement-lines.ts'
+import { decodeRequirements, parseRequirements } from './requirement-lines.ts'
 
 /** A requirement and who wants it; `file` is relative to the directory of the owner's requirements file. */
 export interface OwnedLine {
@@ -26,6 +26,8 @@ export interface ReadRequirements {
   readonly lines: readonly OwnedLine[]
   /** Options that name indexes, each once; what a file calls its index is only a further one, as there are other files. */
   readonly indexes: readonly string[]
+  /** A file replaces the index of packages, which would hold for all. */
+  readonly isIndexReplaced: boolean
   readonly problems: readonly RequirementProblem[]
 }
 
@@ -42,6 +44,7 @@ export async function readRequirements(
 ): Promise<ReadRequirements> {
   const lines: OwnedLine[] = []
   const indexes = new Set<string>()
+  let isIndexReplaced = false
   const problems: RequirementProblem[] = []
   for (const { owner, path: start } of wanted) {
     const root = path.dirname(start)
@@ -59,14 +62,14 @@ export async function readRequirements(
       for (const line of parseRequirements(text.text)) {
         const { number } = line
         if (line.kind === 'refused') problems.push({ owner, file: shown, number, reason: line.reason })
-        if (line.kind === 'index' && line.option === '--index-url' && installer === 'pip') {
-          problems.push({
-            owner,
-            file: shown,
-            number,
-            reason: 'pip would use this index for all, use --extra-index-url',
-          })
-        } else if (line.kind === 'index') indexes.add(indexOption(line.option, line.url))
+        if (line.kind === 'index') {
+          const isReplacing = line.option === '--index-url'
+          if (isReplacing && installer === 'pip') {
+            problems.push({ owner, file: shown, number, reason: 'with pip its index would be that of all' })
+          }
+          isIndexReplaced ||= isReplacing
+          indexes.add(`${isReplacing ? '--extra-index-url' : line.option} ${line.url}`)
+        }
         if (line.kind === 'requirement') {
           lines.push({ owner, file: shown, number, text: line.text, name: line.name })
         }
@@ -77,16 +80,12 @@ export async function readRequirements(
     }
     await read(start, null)
   }
-  return { lines, indexes: [...indexes], problems }
+  return { lines, indexes: [...indexes], isIndexReplaced, problems }
 }
 
 /** One sentence about a problem, which names the owner, the file and the line. */
 export function problemSentence({ owner, file, number, reason }: RequirementProblem): string {
   return `${owner}: ${file}${number === null ? '' : `:${number}`}: ${reason}`
-}
-
-function indexOption(option: IndexOption, url: string): string {
-  return `${option === '--index-url' ? '--extra-index-url' : option} ${url}`
 }
 
 type Content =

@@ -6,7 +6,7 @@ export type RequirementLine =
   | { readonly kind: 'refused'; readonly number: number; readonly reason: string }
 
 /** An option that names a place to get packages from. */
-export type IndexOption = '--index-url' | '--extra-index-url' | '--find-links'
+type IndexOption = '--index-url' | '--extra-index-url' | '--find-links'
 
 const OPTION =
   /^(-r|--requirement|-c|--constraint|-e|--editable|-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+|(?<=^-[rceif])(?=[^\s=-]))(.*)$/

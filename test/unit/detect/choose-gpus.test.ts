@@ -7,7 +7,14 @@ import { MachineError } from '../../../src/errors.ts'
 
 const fixture = (name: string): string =>
   readFileSync(new URL(`../../fixtures/nvidia-smi/${name}`, import.meta.url), 'utf8')
-const auto: GpuWish = { gpuMode: 'actual', mockGpuCount: 1, workers: [{ type: 'comfyui', count: 'auto' }] }
+const auto: GpuWish = {
+  gpuMode: 'actual',
+  mockGpuCount: 1,
+  workers: [{ type: 'comfyui', count: 'auto' }],
+  python: { installer: 'uv', torchBackend: null },
+  environment: {},
+  secrets: new Map(),
+}
 const counted = (count: number): GpuWish => ({ ...auto, workers: [{ type: 'comfyui', count }] })
 const answer = (stdout: string, code: number | null = 0, stderr = ''): GpuEvidence['query'] => ({
   code,
@@ -53,6 +60,7 @@ describe('chooseGpus', () => {
       'display adapter: ASPEED',
       '00000000:00:04.0 Tesla P100-PCIE-16GB 16384 MiB GPU-d3da8716-eaab-75db-efc1-60e88e1cd55e',
       'chosen 1 of 1: WORKERS has auto',
+      'torch cu118: the driver runs CUDA 11.6, and no later build has code for Pascal',
     ])
   })
 
@@ -66,10 +74,11 @@ describe('chooseGpus', () => {
   })
 
   test('eight GPUs of a newer driver, minors are those of the driver', () => {
-    const { gpus } = chooseGpus(auto, evidence(answer(fixture('eight-h100.xml'))))
+    const { gpus, torch } = chooseGpus(auto, evidence(answer(fixture('eight-h100.xml'))))
     expect(gpus.map(({ minor }) => minor)).toEqual([7, 1, 2, 3, 4, 5, 6, 0])
     expect(new Set(gpus.map(({ uuid }) => uuid)).size).toBe(8)
     expect(gpus[0]?.memoryMiB).toBe(81559)
+    expect(torch.backend).toBe('cu130')
   })
 
   test('MIG devices take the place of their board, with the UUIDs of nvidia-smi -L', () => {
@@ -129,6 +138,7 @@ describe('chooseGpus', () => {
 
   test('mock mode touches nothing', () => {
     const wish: GpuWish = { ...auto, gpuMode: 'mock', mockGpuCount: 2 }
+    expect(chooseGpus(wish, null).torch.backend).toBe('cpu')
     expect(chooseGpus(wish, null).gpus).toEqual(
       Array(2).fill({ uuid: null, pciBusId: null, minor: null, numaNode: null, model: 'mock', memoryMiB: 0 }),
     )

@@ -70,6 +70,7 @@ describe('planMachine', () => {
       cache: '/var/cache/comfy-machine',
       run: '/run/comfy-machine',
     })
+    expect(made.python).toEqual({ installer: 'uv', torchBackend: 'cu128' })
     expect(made.secretNames).toEqual(['EMPROPS_API_KEY', 'HUB_REDIS_URL'])
     expect(made.environment).toMatchObject({ NODE_X: '1' })
     expect(JSON.stringify(made)).not.toMatch(/hidden|:pw@/)
