@@ -36,7 +36,10 @@ export async function makePlan(envFiles: readonly string[]): Promise<PlannedStar
     throw new MachineError('CM0802', 'the service mapping is empty')
   const evidence = loaded.config.gpuMode === 'mock' ? null : await readGpuEvidence(systemExec, systemFiles)
   const hardware = chooseGpus(loaded.config, evidence)
-  const plan = planMachine(loaded.config, mapping.mapping, hardware, { version: VERSION, traceId: await runningTraceId() })
+  const plan = planMachine(loaded.config, mapping.mapping, hardware, {
+    version: VERSION,
+    traceId: await runningTraceId(),
+  })
   return { plan, units: renderUnits(plan, await readTemplates(systemFiles)), config: loaded.config }
 }
 
