@@ -54,13 +54,14 @@ export function openPythonEnvironments(options: PythonEnvironmentsOptions): Pyth
   const once = memoise(() => findTools(options, run))
 
   async function run(
-    { argv, defaults = {} }: Command,
+    { argv, defaults = {}, without = [] }: Command,
     timeoutMs: number,
     isLine: (line: string, stream: string) => boolean = () => true,
   ): Promise<ExecResult> {
+    const kept = Object.entries(variables).filter(([name]) => !without.includes(name))
     const result = await options.exec.run(argv, {
       cwd: '/',
-      env: { ...defaults, ...variables, HOME: '/nonexistent' },
+      env: { ...defaults, ...Object.fromEntries(kept), HOME: '/nonexistent' },
       timeoutMs,
       signal,
       onLine: (line, stream) => {

@@ -14,7 +14,12 @@ const PUBLIC_INDEX = 'https://pypi.org/simple'
 export interface Command {
   readonly argv: readonly [string, ...string[]]
   readonly defaults?: Readonly<Record<string, string>>
+  /** Variables that it must not have. */
+  readonly without?: readonly string[]
 }
+
+/** Bounds of the operator's, which a resolution has kept to; beside pins with hashes uv takes them for further requirements. */
+const BOUNDS = ['PIP_CONSTRAINT', 'UV_CONSTRAINT', 'UV_OVERRIDE', 'UV_EXCLUDE']
 
 /** What environments are made and filled with. */
 export interface PythonTools {
@@ -121,10 +126,11 @@ export function installPinned(tools: PythonTools, environment: string, file: str
   const indexes = text.split('\n').filter((line) => line.startsWith('--'))
   if (tools.installer === 'uv') {
     const install = [tools.uv, 'pip', 'install', '--python', python] as const
-    return { argv: [...install, ...exact, ...torchOptions(tools), ...furtherIndexes(indexes), '-r', file] }
+    const argv = [...install, ...exact, ...torchOptions(tools), ...furtherIndexes(indexes), '-r', file] as const
+    return { argv: [...argv], without: BOUNDS }
   }
   const install = [python, '-m', 'pip', 'install', '--progress-bar', 'off'] as const
-  return { argv: [...install, ...exact, ...torchOptions(tools), '-r', file] }
+  return { argv: [...install, ...exact, ...torchOptions(tools), '-r', file], without: BOUNDS }
 }
 
 /** Compiles every Python file below directories to bytecode. */
