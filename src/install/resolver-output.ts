@@ -46,7 +46,13 @@ export function resolverWords(output: string): string {
   const causes = caused < 0 ? [] : lines.slice(caused, lines.indexOf('', caused))
   const said = [...(begin < 0 ? lines : lines.slice(begin)), ...(caused < begin ? causes : [])]
   const refused = NETWORK.test(output) ? lines.filter((line) => /^WARNING: Retrying/.test(line)).slice(-1) : []
-  const chosen = [...said, ...refused].filter((line) => line !== '' && !USELESS.test(line))
+  // Of a build that fails pip does not say whose it is.
+  const collected = /^\s*error: (subprocess-exited|metadata-generation|legacy-install)/m.test(output)
+    ? lines.filter((line) => /^Collecting /.test(line)).slice(-1)
+    : []
+  const chosen = [...said, ...refused, ...collected.map((line) => `\`${line}\``)].filter(
+    (line) => line !== '' && !USELESS.test(line),
+  )
   return (begin < 0 ? chosen.slice(-8) : chosen)
     .join(' ')
     .replace(/^(error|ERROR): /, '')
@@ -79,10 +85,20 @@ export function missingNames(words: string): readonly string[] {
 /** Which package wants which, as far as a resolver says so. */
 export function edgesOf(words: string): readonly Edge[] {
   const target = `(${NAME})(?:\\[[^\\]]*\\])?(${SPEC})?`
-  const pattern = new RegExp(`(${NAME})(?:\\[[^\\]]*\\])?(?:${SPEC}| [0-9][^ ]*)? depends? on ${target}`, 'g')
-  return [...words.matchAll(pattern)].map(([, from = '', to = '', spec = '']) => ({
-    from: normaliseName(from),
-    to: normaliseName(to),
-    spec: spec.replace(/\s/g, '').replace(/,$/, ''),
-  }))
+  const wanting = `(${NAME})(?:\\[[^\\]]*\\])?(?:${SPEC}| [0-9][^ ]*)? depends? on`
+  const alone = [...words.matchAll(new RegExp(`${wanting} (?!one of:)${target}`, 'g'))].map(
+    ([, from = '', to = '', spec = '']) => edgeOf(from, to, spec),
+  )
+  const oneOf = [...words.matchAll(new RegExp(`${wanting} one of: ((?:${NAME}${SPEC} ?)+)`, 'g'))].flatMap(
+    ([, from = '', ranges = '']) => {
+      const all = [...ranges.matchAll(new RegExp(target, 'g'))]
+      const [first, last] = [all[0], all.at(-1)]
+      return first === undefined ? [] : edgeOf(from, first[1] ?? '', `${first[2] ?? ''} … ${last?.[2] ?? ''}`)
+    },
+  )
+  return [...alone, ...oneOf]
+}
+
+function edgeOf(from: string, to: string, spec: string): Edge {
+  return { from: normaliseName(from), to: normaliseName(to), spec: spec.replace(/,\s+/g, ',').replace(/,$/, '') }
 }

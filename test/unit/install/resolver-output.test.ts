@@ -57,6 +57,11 @@ describe('resolverWords', () => {
       'Cannot install -r /n/requirements.txt (line 2) and fixture-beta>=1 because these package versions have conflicting dependencies. The conflict is caused by: The user requested fixture-beta>=1 fixture-conflict 1.0.0 depends on fixture-beta<1.0',
     )
     expect(networkFailure(resolverWords(PIP_NETWORK))).toBe('network_unreachable')
+    const build =
+      'Collecting a\nCollecting b@ git+https://a.test/b\n  error: subprocess-exited-with-error\n  × git clone failed\n'
+    expect(resolverWords(build)).toBe(
+      'subprocess-exited-with-error × git clone failed `Collecting b@ git+https://a.test/b`',
+    )
     expect(resolverWords('one\n\ntwo\n')).toBe('one two')
   })
 })
@@ -72,6 +77,11 @@ describe('what a resolver speaks of', () => {
         { from: 'b', to: 'c-c', spec: '' },
       ],
     )
+  })
+  it('shortens a choice of versions', () => {
+    const words =
+      'fastapi==0.95.0 depends on one of: pydantic>=1.6.2,<1.7 pydantic>1.7,<1.7.1 pydantic>1.8.1,<2.0.0 and you'
+    expect(edgesOf(words)).toEqual([{ from: 'fastapi', to: 'pydantic', spec: '>=1.6.2,<1.7 … >1.8.1,<2.0.0' }])
   })
   it('finds the names that are known, in its order', () => {
     const known = new Set(['fixture-beta', 'fixture-conflict', 'other'])
