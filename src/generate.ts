@@ -2,7 +2,7 @@ import path from 'node:path'
 import { type Action, execute } from './apply/actions.ts'
 import { clearUnits } from './apply/clear-units.ts'
 import { diffFiles, isManagedUnit, UNIT_DIRECTORY } from './apply/diff.ts'
-import { secretsDirectoryAction } from './apply/directories.ts'
+import { directoriesOfPlan } from './apply/directories.ts'
 import { hostExecutors } from './apply/executors.ts'
 import { filesOf, PLAN_FILE } from './apply/files.ts'
 import type { MachineConfig } from './config/load-config.ts'
@@ -70,7 +70,7 @@ export async function generateUnits(
       await clearUnits(host.files, manager)
       const isPortMoved = (await readEarlierPort(host, plan)) !== plan.health.port
       const files = diffFiles(await presentFiles(host, plan), filesOf(plan, units, config.secrets))
-      await write(host, manager, secretsDirectoryAction(plan))
+      for (const action of directoriesOfPlan(plan)) await write(host, manager, action)
       await Promise.all(files.map((action) => write(host, manager, action)))
       return { plan, isPortMoved }
     },

@@ -14,6 +14,7 @@ const UNIT_COMMANDS: Readonly<Record<string, UnitCommand>> = {
   health: async (port) =>
     (await import('./commands/health.ts')).healthCommand(port === undefined ? {} : { port: Number(port) }),
   metrics: async () => (await import('./commands/metrics.ts')).metricsCommand(),
+  sandbox: async () => (await import('./commands/sandbox.ts')).sandboxCommand(),
   telemetry: async () => (await import('./commands/telemetry.ts')).telemetryCommand(),
 }
 

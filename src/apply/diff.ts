@@ -35,7 +35,7 @@ export function diffLeftovers(units: readonly LeftoverUnit[]): readonly Action[]
 }
 
 const MANAGED =
-  /^(comfy-machine\.target|comfy-health\.(socket|service)|comfy-metrics\.(timer|service)|comfy-(telemetry|discover|install-[a-z]+)\.service|(comfyui|redis-worker)@gpu[0-9]+\.service)$/
+  /^(comfy-machine\.target|comfy-health\.(socket|service)|comfy-metrics\.(timer|service)|comfy-sandbox(\.socket|@\.service)|comfy-(telemetry|discover|install-[a-z]+)\.service|(comfyui|redis-worker)@gpu[0-9]+\.service)$/
 
 /** Tells whether a unit file of this name is written by the controller, and so may be replaced or removed by it. */
 export function isManagedUnit(name: string): boolean {
@@ -48,6 +48,7 @@ export const STARTED_UNITS = [
   'comfy-install-*',
   'comfy-discover.service',
   'comfy-metrics.*',
+  'comfy-sandbox*',
   'comfyui@*',
   'redis-worker@*',
 ] as const

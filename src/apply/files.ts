@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { MachinePlan } from '../plan/plan.ts'
+import { secretsDirectory } from '../render/common-values.ts'
 import type { RenderedUnit } from '../render/render-units.ts'
-import { secretsDirectory } from '../render/unit-values.ts'
 import { unitPath, type WantedFile } from './diff.ts'
 
 /** Name of the plan below the run directory. */

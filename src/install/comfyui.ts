@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import type { FetchedRevision, Git, Python, Trees } from '../host/install-ports.ts'
-import { instanceDirectories } from '../render/unit-values.ts'
+import { pointerOf, pointerTo } from '../plan/places.ts'
 import type { Attributes } from '../report.ts'
 import { withoutUser } from './component-safety.ts'
 import { type InstallContext, note, parseRecord, progress, reportFacts } from './context.ts'
@@ -27,18 +27,13 @@ export interface ComfyUITools {
   readonly trees: Trees
 }
 
-async function makeInstanceDirectories({ plan, host }: InstallContext): Promise<void> {
-  const directories = plan.instances.flatMap(({ gpu }) => Object.values(instanceDirectories(plan, gpu)))
-  await Promise.all(directories.map((directory) => host.files.makeDirectory(directory)))
-}
-
 /** Step 14: a whole generation of ComfyUI with its own Python environment, and `comfyui/current` pointing at it. */
 export async function installComfyUI(context: InstallContext, open: () => Promise<ComfyUITools>): Promise<void> {
   const { plan, host } = context
   const home = join(plan.paths.workspace, 'comfyui')
-  await makeInstanceDirectories(context)
   const present = await readCurrent(context, home)
   if (present !== undefined) {
+    await setPointers(context, present.id)
     await writeModelPaths(context, home)
     reportGeneration(context, present, true)
     return
@@ -65,10 +60,15 @@ export async function installComfyUI(context: InstallContext, open: () => Promis
       durable: true,
     })
   }
-  await host.files.link(join('generations', id), join(home, 'current'))
+  await host.files.link(pointerTo(id), join(home, 'current'))
+  await setPointers(context, id)
   await writeModelPaths(context, home)
   await removeObsolete(context, home, id)
   reportGeneration(context, record, false)
+}
+
+async function setPointers({ plan, host }: InstallContext, id: string): Promise<void> {
+  for (const { gpu } of plan.instances) await host.files.link(pointerTo(id), pointerOf(plan.paths.workspace, gpu))
 }
 
 /** The record of the current generation when it is whole and is what the plan wants. */

@@ -31,7 +31,7 @@ export async function setUpNode(
 ): Promise<readonly string[]> {
   const { files } = context.host
   if (Object.keys(values).length > 0) {
-    await files.writeText(join(directory, '.env'), renderEnvFile(values), { mode: 0o600 })
+    await files.writeText(join(directory, '.env'), renderEnvFile(values), { mode: 0o640 })
   }
   const ran: string[] = []
   const run = async (what: string, argv: readonly [string, ...string[]]): Promise<void> => {

@@ -4,6 +4,9 @@ export const RUN_DIRECTORY = '/run/comfy-machine'
 /** The plan of the machine, for the units' processes. */
 export const PLAN_FILE = `${RUN_DIRECTORY}/plan.json`
 
+/** Where comfy-sandbox.socket listens: each connection runs one program, see `src/host/sandbox.ts`. */
+export const SANDBOX_SOCKET = `${RUN_DIRECTORY}/sandbox.sock`
+
 /** Where spans are kept until they are delivered and, for `comfy-machine trace`, some time after; bounded. */
 export const TELEMETRY_DIRECTORY = '/var/lib/comfy-machine/telemetry'
 

@@ -1,6 +1,6 @@
 import { wantsMetrics } from '../config/telemetry.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import type { UnitToRender } from './unit-values.ts'
+import type { UnitToRender } from './common-values.ts'
 
 const DEFAULT_INTERVAL_MS = 60_000
 

@@ -1,8 +1,9 @@
 import ejs from 'ejs'
 import { MachineError, messageOf } from '../errors.ts'
 import type { MachinePlan } from '../plan/plan.ts'
+import type { UnitToRender } from './common-values.ts'
 import { escapeValue } from './escape.ts'
-import { type UnitToRender, unitsOf } from './unit-values.ts'
+import { unitsOf } from './unit-values.ts'
 import { verifyUnit } from './verify-unit.ts'
 
 /** Unit templates of the package by file name without `.ejs`. */

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { placesOf, pointerOf } from '../plan/places.ts'
 import {
   type MachinePlan,
   type PlannedGpu,
@@ -6,21 +7,12 @@ import {
   type PlannedWorker,
   TELEMETRY_DIRECTORY,
 } from '../plan/plan.ts'
-import { rootSpanId, traceparentOf } from '../trace-context.ts'
+import { isTelemetryName, logFields, secretsDirectory, traceEnvironment, type UnitToRender } from './common-values.ts'
 import { assignment, execLine, quoteWord } from './escape.ts'
+import { installers, sandboxUnits } from './installer-units.ts'
 import { metricsUnits } from './metrics-units.ts'
 
-/** A unit that is to be: its name, the template it comes from, and the prepared values of that template. */
-export interface UnitToRender {
-  readonly name: string
-  readonly template: string
-  readonly values: Readonly<Record<string, unknown>>
-}
-
 const HUB = 'HUB_REDIS_URL'
-const API_KEY = 'EMPROPS_API_KEY'
-const isPackageIndexName = (name: string): boolean => /^(PIP|UV)_|_proxy$/i.test(name)
-const isTelemetryName = (name: string): boolean => name.startsWith('OTEL_')
 
 /** Every unit of a machine, in the order in which they are listed to people. */
 export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
@@ -31,13 +23,14 @@ export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
     credentials: plan.secretNames.filter(isTelemetryName),
     secrets: secretsDirectory(plan),
   })
-  const wants = [...health.slice(1), ...wanted, ...pushed.slice(1)].map((unit) => unit.name)
+  const sandbox = sandboxUnits(plan)
+  const wants = [...health.slice(1), ...sandbox.slice(0, 1), ...wanted, ...pushed.slice(1)].map((unit) => unit.name)
   const target = {
     name: 'comfy-machine.target',
     template: 'comfy-machine.target',
     values: { machineId: plan.machineId, wants },
   }
-  return [target, ...health, telemetryUnit(plan), ...pushed, ...wanted]
+  return [target, ...health, telemetryUnit(plan), ...pushed, ...sandbox, ...wanted]
 }
 
 /** Names of the units that must be active for the machine to be ready. */
@@ -51,14 +44,14 @@ export function wantedUnits(plan: MachinePlan): readonly string[] {
   ]
 }
 
-/** Where the controller puts the values of secrets for systemd to hand to units. */
-export function secretsDirectory(plan: MachinePlan): string {
-  return path.join(plan.paths.run, 'secrets')
-}
-
 /** The outbox of the worker of a GPU. */
 export function outboxDirectory(gpu: string): string {
   return path.join(TELEMETRY_DIRECTORY, `worker-${gpu}`)
+}
+
+/** The home of the ComfyUI processes: caches of what they run, shared by all of them. */
+export function homeDirectory(plan: MachinePlan): string {
+  return path.join(instancesDirectory(plan), 'home')
 }
 
 /** The directories of one ComfyUI instance that are never shared with another. */
@@ -66,7 +59,7 @@ export function instanceDirectories(
   plan: MachinePlan,
   gpu: string,
 ): Readonly<Record<'output' | 'temp' | 'input' | 'user', string>> {
-  const base = path.join(plan.paths.workspace, 'instances', gpu)
+  const base = path.join(instancesDirectory(plan), gpu)
   return {
     output: path.join(base, 'output'),
     temp: path.join(base, 'temp'),
@@ -75,45 +68,10 @@ export function instanceDirectories(
   }
 }
 
-function logFields(plan: MachinePlan, gpu?: string): readonly string[] {
-  const fields = [assignment('COMFY_MACHINE_ID', plan.machineId), assignment('COMFY_TRACE_ID', plan.traceId)]
-  return gpu === undefined ? fields : [...fields, assignment('COMFY_GPU', gpu)]
-}
-
-/** Hands the trace of the startup to a process and to what it runs, as the OpenTelemetry environment carrier does. */
-function traceEnvironment({ traceId }: MachinePlan): string {
-  return assignment('TRACEPARENT', traceparentOf(traceId, rootSpanId(traceId)))
-}
-
 function healthUnits(plan: MachinePlan): readonly UnitToRender[] {
   return [
     { name: 'comfy-health.socket', template: 'comfy-health.socket', values: { port: plan.health.port } },
     { name: 'comfy-health.service', template: 'comfy-health.service', values: { logFields: logFields(plan) } },
-  ]
-}
-
-function writablePaths(plan: MachinePlan): readonly string[] {
-  return [...new Set([plan.paths.workspace, plan.paths.models, plan.paths.cache])].map(quoteWord)
-}
-
-function installers(plan: MachinePlan): readonly UnitToRender[] {
-  const unit = (name: string, wantsSecret: (secret: string) => boolean): UnitToRender => ({
-    name: `${name}.service`,
-    template: `${name}.service`,
-    values: {
-      logFields: logFields(plan),
-      traceparent: traceEnvironment(plan),
-      credentials: plan.secretNames.filter(wantsSecret),
-      secrets: secretsDirectory(plan),
-      writable: writablePaths(plan),
-    },
-  })
-  const componentSecret = (name: string): boolean => name !== HUB && name !== API_KEY && !isTelemetryName(name)
-  return [
-    unit('comfy-install-comfyui', isPackageIndexName),
-    unit('comfy-discover', (name) => name === API_KEY || /_proxy$/i.test(name)),
-    unit('comfy-install-nodes', componentSecret),
-    unit('comfy-install-models', componentSecret),
   ]
 }
 
@@ -133,19 +91,19 @@ const comfyuiUnit =
   (plan: MachinePlan) =>
   (instance: PlannedInstance): UnitToRender => {
     const gpu = gpuNamed(plan, instance.gpu)
-    const current = path.join(plan.paths.workspace, 'comfyui', 'current')
+    const generation = pointerOf(plan.paths.workspace, gpu.name)
     return {
       name: instance.unit,
       template: 'comfyui@.service',
       values: {
         gpu: gpu.name,
         model: gpu.model,
-        workingDirectory: current,
+        workingDirectory: generation,
         environment: comfyuiEnvironment(plan, gpu),
-        execStart: execLine(comfyuiCommand(plan, instance, current)),
+        execStart: execLine(comfyuiCommand(plan, instance, generation)),
         reportDirectory: reportDirectory(instance.unit),
         logFields: logFields(plan, gpu.name),
-        writable: writablePaths(plan),
+        writable: comfyuiWritable(plan, generation).map(quoteWord),
         numaNode: gpu.numaNode,
         devices: plan.gpuMode === 'mock' ? null : gpuDevices(gpu),
       },
@@ -182,6 +140,17 @@ function gpuNamed(plan: MachinePlan, name: string): PlannedGpu {
   return gpu
 }
 
+/** Where ComfyUI processes have what they write. */
+export function instancesDirectory(plan: MachinePlan): string {
+  return path.join(plan.paths.workspace, 'instances')
+}
+
+// What runs cannot change what runs, unless the operator wants it of custom nodes.
+function comfyuiWritable(plan: MachinePlan, generation: string): readonly string[] {
+  const nodes = plan.nodes.writable ? [path.join(generation, 'custom_nodes')] : []
+  return [...new Set([instancesDirectory(plan), plan.paths.models, ...nodes])]
+}
+
 // ComfyUI is never told --cuda-device: it would overwrite CUDA_VISIBLE_DEVICES. A mock instance gets a device name that
 // no driver knows, so nothing in it can touch a real GPU.
 function comfyuiEnvironment(plan: MachinePlan, gpu: PlannedGpu): readonly string[] {
@@ -190,20 +159,22 @@ function comfyuiEnvironment(plan: MachinePlan, gpu: PlannedGpu): readonly string
     assignment('CUDA_DEVICE_ORDER', 'PCI_BUS_ID'),
     assignment('CUDA_VISIBLE_DEVICES', gpu.uuid ?? `MOCK-${gpu.index}`),
     assignment('PYTHONUNBUFFERED', '1'),
+    assignment('PYTHONDONTWRITEBYTECODE', '1'),
+    assignment('HOME', homeDirectory(plan)),
     traceEnvironment(plan),
     ...proxies.map(([name, value]) => assignment(name, value)),
   ]
 }
 
-function comfyuiCommand(plan: MachinePlan, instance: PlannedInstance, current: string): readonly string[] {
+function comfyuiCommand(plan: MachinePlan, instance: PlannedInstance, generation: string): readonly string[] {
   const own = instanceDirectories(plan, instance.gpu)
   return [
-    path.join(current, 'venv', 'bin', 'python'),
+    path.join(generation, 'venv', 'bin', 'python'),
     'main.py',
     ...['--listen', instance.listen, '--port', String(instance.port), '--disable-auto-launch'],
     ...['--output-directory', own.output, '--temp-directory', own.temp],
     ...['--input-directory', own.input, '--user-directory', own.user],
-    ...['--extra-model-paths-config', path.join(plan.paths.workspace, 'comfyui', 'extra_model_paths.yaml')],
+    ...['--extra-model-paths-config', path.join(placesOf(plan.paths.workspace).home, 'extra_model_paths.yaml')],
     ...(plan.gpuMode === 'mock' ? ['--cpu'] : []),
     ...instance.args,
   ]

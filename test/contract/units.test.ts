@@ -53,7 +53,7 @@ describe.each(rendered)('$title', ({ name, text }) => {
       ...text.replace(command, '$1/usr/bin/comfy-machine ').matchAll(/^Exec\w+=(?:"((?:[^"\\]|\\.)*)"|(\S+))/gm),
     ].map((match) => match[1] ?? match[2])
     for (const program of programs.filter((each) => each !== '/bin/sleep'))
-      expect(program).toMatch(/^(\/usr\/bin\/comfy-machine|\/.*\/comfyui\/current\/venv\/bin\/python)$/)
+      expect(program).toMatch(/^(\/usr\/bin\/comfy-machine|\/.*\/comfyui\/gpu\d+\/venv\/bin\/python)$/)
     expect(programs.length > 0).toBe(name.endsWith('.service'))
   })
 
@@ -65,9 +65,11 @@ describe.each(rendered)('$title', ({ name, text }) => {
 
   test('runs as a user of its own, without privileges, and sees the system read-only', () => {
     if (!name.endsWith('.service')) return
+    const isInstaller = /^comfy-(install|discover|sandbox)/.test(name)
     expect(valuesOf(text, 'User')[0]).toBe(
-      /^(comfy-install|comfy-discover|comfyui)/.test(name) ? 'comfy' : 'comfy-agent',
+      isInstaller ? 'comfy-install' : name.startsWith('comfyui') ? 'comfy' : 'comfy-agent',
     )
+    if (isInstaller) expect(valuesOf(text, 'PrivateDevices')).toEqual(['yes'])
     expect(valuesOf(text, 'CapabilityBoundingSet')).toEqual([''])
     expect(valuesOf(text, 'NoNewPrivileges')).toEqual(['yes'])
     expect(valuesOf(text, 'ProtectSystem')).toEqual(['strict'])
@@ -82,8 +84,10 @@ describe('the units of one plan', () => {
   const plan = planOf(3)
   const units = new Map(renderUnits(plan, templates).map(({ name, text }) => [name, text]))
 
-  test('the target wants every wanted unit', () => {
-    expect(valuesOf(units.get('comfy-machine.target') ?? '', 'Wants')).toEqual(wantedUnits(plan))
+  test('the target wants every wanted unit, and the sandbox', () => {
+    const [health, ...others] = wantedUnits(plan)
+    const wants = [health, 'comfy-sandbox.socket', ...others]
+    expect(valuesOf(units.get('comfy-machine.target') ?? '', 'Wants')).toEqual(wants)
   })
 
   test('whatever is required is rendered too', () => {
@@ -92,10 +96,35 @@ describe('the units of one plan', () => {
   })
 
   test('stopping the target stops everything but the health server', () => {
-    const kept = wantedUnits(plan).filter(
+    const sandbox = ['comfy-sandbox.socket', 'comfy-sandbox@.service']
+    const kept = [...wantedUnits(plan), ...sandbox].filter(
       (name) => !wordsOf(units.get(name) ?? '', 'PartOf').includes('comfy-machine.target'),
     )
     expect(kept).toEqual(['comfy-health.service'])
+  })
+
+  test('the sandbox gets no secret, sees none and writes the new generation only', () => {
+    const text = units.get('comfy-sandbox@.service') ?? ''
+    expect(text).not.toContain('LoadCredential')
+    const { workspace, run } = plan.paths
+    expect(valuesOf(text, 'InaccessiblePaths')).toEqual(
+      ['/run/credentials', run, '/etc/comfy-machine/secrets.env', `${workspace}/node-env`].map((path) => `-${path}`),
+    )
+    expect(valuesOf(text, 'ReadWritePaths')).toEqual([
+      `-${workspace}/comfyui/next`,
+      ...['uv', 'pip', 'home'].map((name) => `-/var/cache/comfy-machine/${name}`),
+    ])
+  })
+
+  test('what runs cannot change what runs, unless the operator wants it of custom nodes', () => {
+    const writable = (of: MachinePlan): readonly string[] => {
+      const unit = renderUnits(of, templates).find(({ name }) => name === 'comfyui@gpu1.service')
+      return valuesOf(unit?.text ?? '', 'ReadWritePaths')
+    }
+    const { workspace, models } = plan.paths
+    expect(writable(plan)).toEqual([`${workspace}/instances`, models])
+    const open = { ...plan, nodes: { ...plan.nodes, writable: true } }
+    expect(writable(open)).toEqual([`${workspace}/instances`, models, `${workspace}/comfyui/gpu1/custom_nodes`])
   })
 
   test('each ComfyUI has its own GPU, port and directories', () => {

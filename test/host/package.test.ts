@@ -46,15 +46,16 @@ describe('the Debian package', () => {
     )
     expect(owners.trim().split('\n')).toEqual([
       '/var/lib/comfy-machine 1775 root:comfy',
-      '/var/cache/comfy-machine 755 comfy:comfy',
+      '/var/cache/comfy-machine 755 comfy-install:comfy',
       '/etc/comfy-machine/machine.env 644 root:root',
       '/etc/comfy-machine/service-mapping.json 644 root:root',
     ])
   })
 
   test('makes its users, without a login', async () => {
-    const users = await host.must(['getent', 'passwd', 'comfy', 'comfy-agent'])
-    expect(users).toMatch(/^comfy:.*nologin\ncomfy-agent:.*nologin\n$/)
+    const users = await host.must(['getent', 'passwd', 'comfy', 'comfy-install', 'comfy-agent'])
+    expect(users).toMatch(/^comfy:.*nologin\ncomfy-install:.*nologin\ncomfy-agent:.*nologin\n$/)
+    expect((await host.must(['id', '-nG', 'comfy-install'])).trim()).toBe('comfy')
     expect((await host.must(['id', '-nG', 'comfy-agent'])).trim()).toBe('comfy-agent')
   })
 

@@ -121,7 +121,7 @@ describe('a machine with two mock GPUs', () => {
     expect(commit).toBe(wanted.trim())
     const program = 'import sys, torch, fixture_alpha; print(sys.prefix, torch.__version__, fixture_alpha.__version__)'
     expect((await host.must([`${current}/venv/bin/python`, '-c', program])).trim()).toBe(`${current}/venv 2.9.0 1.2.0`)
-    expect((await host.must(['stat', '-c', '%U:%G', current])).trim()).toBe('comfy:comfy')
+    expect((await host.must(['stat', '-c', '%U:%G', current])).trim()).toBe('comfy-install:comfy')
   })
 
   test('has installed the custom nodes: order, pin, sub-module, .env, install.py', async () => {
@@ -133,7 +133,9 @@ describe('a machine with two mock GPUs', () => {
     const git = ['git', '-c', 'safe.directory=*', '-C']
     expect((await host.must([...git, `${nodes}/node-recursive`, 'rev-parse', 'HEAD'])).trim()).toBe(pin)
     expect(await host.read(`${nodes}/node-recursive/vendor/fixture_vendor.py`)).toContain('VENDOR_VERSION')
-    expect((await host.must(['stat', '-L', '-c', '%a %U', `${nodes}/node-gamma/.env`])).trim()).toBe('600 comfy')
+    expect((await host.must(['stat', '-L', '-c', '%a %U', `${nodes}/node-gamma/.env`])).trim()).toBe(
+      '640 comfy-install',
+    )
     const gamma = await host.read(`${nodes}/node-gamma/.env`)
     expect(gamma).toMatch(/^GAMMA_TOKEN=["']?hf-fixture-token["']?$/m)
     expect(gamma).toMatch(/^GAMMA_MACHINE=["']?test-machine["']?$/m)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Action, type Executors, execute } from '../../../src/apply/actions.ts'
 import { diffFiles, diffLeftovers, isManagedUnit, unitPath } from '../../../src/apply/diff.ts'
-import { directoriesOf, secretsDirectoryAction } from '../../../src/apply/directories.ts'
+import { directoriesOf, directoriesOfPlan } from '../../../src/apply/directories.ts'
 import { filesOf } from '../../../src/apply/files.ts'
 import { instanceDirectories, unitsOf } from '../../../src/render/unit-values.ts'
 import { planOf } from '../observe/build-machine.ts'
@@ -102,16 +102,19 @@ describe('filesOf', () => {
 })
 
 describe('directories', () => {
-  test('of the machine belong to the installers', () => {
-    const actions = directoriesOf({ workspace: '/srv/c', models: '/data/models' })
-    expect(actions.map(({ path }) => path)).toEqual([
-      '/srv/c',
-      '/data/models',
-      '/srv/c/comfyui',
-      '/srv/c/instances',
-      '/var/cache/comfy-machine',
+  test('of the machine belong to the installers, and ComfyUI may add models', () => {
+    const [, ...own] = directoriesOf({ workspace: '/srv/c', models: '/data/models' })
+    expect(own.map(({ path, mode }) => `${path} ${mode.toString(8)}`)).toEqual([
+      '/srv/c/comfyui 755',
+      '/data/models 775',
+      '/srv/c/node-env 750',
+      '/var/cache/comfy-machine 755',
+      '/var/cache/comfy-machine/git 755',
+      '/var/cache/comfy-machine/uv 755',
+      '/var/cache/comfy-machine/pip 755',
+      '/var/cache/comfy-machine/home 755',
     ])
-    expect(actions.slice(1).map(({ owner }) => owner)).toEqual(['comfy', 'comfy', 'comfy', 'comfy'])
+    expect(new Set(own.map(({ owner }) => owner))).toEqual(new Set(['comfy-install:comfy']))
   })
 
   test('leave the workspace to root, where comfy may add but not replace', () => {
@@ -120,8 +123,19 @@ describe('directories', () => {
   })
 
   test('keep secrets to root', () => {
-    const { path, owner, mode } = secretsDirectoryAction(planOf(2))
-    expect({ path, owner, mode }).toEqual({ path: '/run/comfy-machine/secrets', owner: 'root', mode: 0o700 })
+    const [secrets] = directoriesOfPlan(planOf(2))
+    expect(secrets).toMatchObject({ path: '/run/comfy-machine/secrets', owner: 'root', mode: 0o700 })
+  })
+
+  test('of instances are what ComfyUI may write, and root alone makes any beside them', () => {
+    const actions = directoriesOfPlan(planOf(1)).slice(1)
+    const below = actions.map(({ path, owner }) => `${path.replace(/^.*\/instances/, '')} ${owner}`)
+    expect(below).toEqual([
+      ' root',
+      '/gpu0 root',
+      ...['output', 'temp', 'input', 'user'].map((name) => `/gpu0/${name} comfy:comfy`),
+      '/home comfy:comfy',
+    ])
   })
 
   test('of instances are never shared', () => {

@@ -28,7 +28,8 @@ describe('the push of metrics', () => {
   test('is wanted by the target, and the machine is ready without it', () => {
     const plan = planOf(1, `${ENDPOINT}OTEL_METRICS_EXPORTER=otlp\n`)
     const target = unitsOf(plan).find(({ name }) => name === 'comfy-machine.target')
-    expect(target?.values['wants']).toEqual([...wantedUnits(plan), 'comfy-metrics.timer'])
+    const [health, ...others] = wantedUnits(plan)
+    expect(target?.values['wants']).toEqual([health, 'comfy-sandbox.socket', ...others, 'comfy-metrics.timer'])
     expect(units.every(isManagedUnit)).toBe(true)
   })
 
