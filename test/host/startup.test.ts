@@ -24,6 +24,7 @@ const INSTALLERS = [
   'comfy-install-nodes.service',
   'comfy-install-models.service',
 ]
+const SANDBOX = 'comfy-sandbox.socket'
 const HUB_LOG = '/run/hub.log'
 const workflow = {
   '1': { class_type: 'EmptyImage', inputs: { width: 64, height: 64, batch_size: 1, color: 255 } },
@@ -86,7 +87,7 @@ describe('a machine with two mock GPUs', () => {
   })
 
   test('has every unit active, and systemd finds nothing wrong with them', async () => {
-    const units = ['comfy-machine.service', 'comfy-machine.target', 'comfy-health.socket', ...WANTED_UNITS]
+    const units = ['comfy-machine.service', 'comfy-machine.target', 'comfy-health.socket', SANDBOX, ...WANTED_UNITS]
     expect((await host.must(['systemctl', 'is-active', ...units])).trim().split('\n')).toEqual(
       units.map(() => 'active'),
     )
@@ -286,8 +287,11 @@ describe('a machine with two mock GPUs', () => {
   test('stops with all its units and says so', async () => {
     const before = (await hubMessages()).length
     await stop(host)
-    const { stdout } = await host.exec(['systemctl', 'is-active', 'comfy-machine.target', ...WANTED_UNITS.slice(1)])
-    expect(stdout.trim().split('\n')).toEqual(WANTED_UNITS.map(() => 'inactive'))
+    const { stdout } = await host.exec([
+      ...['systemctl', 'is-active', 'comfy-machine.target', SANDBOX],
+      ...WANTED_UNITS.slice(1),
+    ])
+    expect(stdout.trim().split('\n')).toEqual([SANDBOX, ...WANTED_UNITS].map(() => 'inactive'))
     const told = (await hubMessages()).slice(before)
     expect(told.at(-1)).toMatchObject({ update_type: 'shutdown', status: { machine: { phase: 'shutdown' } } })
     expect(await readReady(host)).toMatchObject({ code: 503, ready: false })
