@@ -214,7 +214,7 @@ while True:
       '(setsid nohup sleep 4711 &>/dev/null &); setsid bash -c "sleep 4712 & sleep 4713" & disown; echo said',
     )
     expect(shell).toMatchObject({ code: 0, stdout: 'said\n' })
-    expect(await running('sleep [4]71')).toBe('')
+    expect(await running('^sleep [4]71')).toBe('')
     expect(await units()).toBe('')
   })
 
@@ -224,15 +224,15 @@ while True:
     expect(ran.tookMs).toBeLessThan(3_000)
     const deaf = await bash('trap "" TERM; echo begun; while :; do sleep 4723; done', { timeoutMs: 500 })
     expect(deaf).toMatchObject({ signal: 'SIGKILL', timedOut: true, stdout: 'begun\n' })
-    expect(await running('sleep [4]72')).toBe('')
+    expect(await running('^sleep [4]72')).toBe('')
   })
 
   test('ends a program whose client is killed', async () => {
     const wish = JSON.stringify({ argv: ['/bin/bash', '-c', 'setsid sleep 4731 & sleep 4732'], env: { PATH } })
     await host.must(['systemd-run', '-q', '--unit=client', '-p', 'User=comfy-install', NODE, PROGRAM, wish])
-    await host.waitFor('pgrep -f "sleep [4]731" && pgrep -f "sleep [4]732"')
+    await host.waitFor('pgrep -f "^sleep [4]731" && pgrep -f "^sleep [4]732"')
     await host.must('systemctl kill -s KILL client')
-    await host.waitFor('! pgrep -f "sleep [4]73"', 3_000)
+    await host.waitFor('! pgrep -f "^sleep [4]73"', 3_000)
     await expect.poll(units).toBe('')
   })
 
@@ -240,13 +240,13 @@ while True:
     const ran = await bash('trap "" TERM INT HUP; setsid sleep 4741 & sleep 4742; sleep 4743', { abortAfterMs: 500 })
     expect(ran).toMatchObject({ code: null, signal: 'SIGTERM', timedOut: false })
     expect(ran.tookMs).toBeLessThan(3_000)
-    expect(await running('sleep [4]74')).toBe('')
+    expect(await running('^sleep [4]74')).toBe('')
   })
 
   test('says so when a program kills the process that watches it', async () => {
     const ran = await bash('setsid sleep 4751 & kill -KILL $PPID; sleep 4752')
     expect(ran).toMatchObject({ code: null, signal: 'SIGKILL', timedOut: false })
-    expect(await running('sleep [4]75')).toBe('')
+    expect(await running('^sleep [4]75')).toBe('')
   })
 
   test('runs twenty at once', async () => {
@@ -264,6 +264,16 @@ while True:
     expect(ran.lines?.slice(-2)).toEqual([65_536, 3])
     const flood = await run({ argv: ['/bin/sh', '-c', 'head -c 300000000 /dev/zero | tr "\\0" y'] })
     expect(flood).toMatchObject({ code: 0, stdoutLength: 16 * 2 ** 20 })
+  })
+
+  test('ends with the machine', async () => {
+    const wish = JSON.stringify({ argv: ['/bin/bash', '-c', 'setsid sleep 4761 & sleep 4762'], env: { PATH } })
+    await host.must(['systemd-run', '-q', '--unit=installer', '-p', 'User=comfy-install', NODE, PROGRAM, wish])
+    await host.waitFor('pgrep -f "^sleep [4]761" && pgrep -f "^sleep [4]762"')
+    await host.must('systemctl stop comfy-machine.target')
+    expect(await running('^sleep [4]76')).toBe('')
+    expect(await units()).toBe('')
+    await host.must('systemctl start comfy-sandbox.socket')
   })
 
   test('is never replaced by something else', async () => {
