@@ -32,9 +32,15 @@ function run(socketPath: string, argv: readonly [string, ...string[]], options: 
     }
     let begun = false
     let end: ProgramEnd | undefined
-    let failure: Error | undefined
+    let failure: unknown
+    let limit: NodeJS.Timeout | undefined
+    const begin = (): void => {
+      begun = true
+      if (timeoutMs === undefined) return
+      limit = setTimeout(() => hangUp({ ...KILLED, timedOut: true }), timeoutMs + LATE_AFTER_MS)
+    }
     const take = (answer: SandboxAnswer): void => {
-      if (answer.kind === 'begun') begun = true
+      if (answer.kind === 'begun') begin()
       else if (answer.kind === 'output') output[answer.stream].take(answer.text)
       else if (answer.kind === 'end') end ??= answer
       else failure = new Error(answer.message)
@@ -49,16 +55,17 @@ function run(socketPath: string, argv: readonly [string, ...string[]], options: 
     }
     const abort = (): void => hangUp(ABORTED)
     signal?.addEventListener('abort', abort, { once: true })
-    const limit =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => hangUp({ ...KILLED, timedOut: true }), timeoutMs + LATE_AFTER_MS)
     let giveUp: NodeJS.Timeout | undefined
     const expectClose = (): void => {
       giveUp ??= setTimeout(() => socket.destroy(), GONE_WITHIN_MS)
     }
-    socket.on('connect', () => socket.write(toLine(requestOf(argv, options))))
-    readAnswers(socket, take)
+    socket.on('connect', () => {
+      if (end === undefined) socket.write(toLine(requestOf(argv, options)))
+    })
+    readAnswers(socket, take, (error) => {
+      failure ??= error
+      socket.destroy()
+    })
     socket.on('end', () => socket.end())
     socket.on('error', (error) => {
       failure ??= begun ? undefined : unavailable(messageOf(error), error)
@@ -85,13 +92,13 @@ function requestOf(argv: readonly [string, ...string[]], { env, cwd, timeoutMs }
   }
 }
 
-function readAnswers(socket: Socket, take: (answer: SandboxAnswer) => void): void {
+function readAnswers(socket: Socket, take: (answer: SandboxAnswer) => void, fail: (error: unknown) => void): void {
   const read = createLineReader()
   readUtf8(socket, (text) => {
     try {
       for (const line of read(text)) take(JSON.parse(line) as SandboxAnswer)
     } catch (error) {
-      socket.destroy(error instanceof Error ? error : undefined)
+      fail(error)
     }
     return true
   })

@@ -241,6 +241,8 @@ while True:
     expect(ran).toMatchObject({ code: null, signal: 'SIGTERM', timedOut: false })
     expect(ran.tookMs).toBeLessThan(3_000)
     expect(await running('^sleep [4]74')).toBe('')
+    expect(await bash('sleep 4744', { abortAfterMs: 0 })).toMatchObject({ code: null, signal: 'SIGTERM' })
+    expect(await units()).toBe('')
   })
 
   test('says so when a program kills the process that watches it', async () => {
