@@ -48,10 +48,6 @@ const DROP_IN = 'service.d/play.conf'
 
 /** Makes the first generation and its pointers; from then on installers leave them as they are, whatever the machine wants. */
 async function startFirst(host: Host): Promise<void> {
-  const script = `#!/bin/sh\ncd ${HOME}\nfor g in ${GPUS.join(' ')}; do [ -e $g ] || ln -sfn "$(readlink current)" $g; done\n`
-  await host.write('/root/pointers', script, '0755')
-  const installer = '/etc/systemd/system/comfy-install-nodes'
-  await host.write(`${installer}.${DROP_IN}`, '[Service]\nExecStartPost=+/root/pointers\n')
   await startToReady(host)
   for (const name of ['comfy-install-comfyui', 'comfy-install-nodes', 'comfy-collect'])
     await host.write(`/etc/systemd/system/${name}.${DROP_IN}`, '[Service]\nExecStart=\nExecStart=/bin/true\n')
@@ -236,8 +232,10 @@ describe(`a rollout on a machine with three GPUs (COMFY_TEST_SEED=${SEED})`, () 
       const goal = index % 2 === 0 ? GOOD : BETTER
       const moments = Array.from({ length: index % 3 === 2 ? 3 : 1 }, () => random() * 1.5)
       await point(host, 'next', goal)
+      // One that has no process yet is waited for: it is killed in its very first moment.
       const kills = moments.map(
-        (seconds) => `sleep ${seconds.toFixed(3)}; systemctl kill --signal=KILL --kill-whom=main comfy-machine`,
+        (seconds) =>
+          `sleep ${seconds.toFixed(3)}; until systemctl kill --signal=KILL --kill-whom=main comfy-machine 2>/dev/null; do sleep 0.005; done`,
       )
       await host.must(kills.join('; '))
       await host.waitFor(`[ ! -L ${HOME}/next ]`, 60_000)
