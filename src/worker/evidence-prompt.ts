@@ -24,6 +24,8 @@ export interface PromptEvidencePorts {
   readonly clock: Clock
   /** CPU time that ComfyUI's process has used, ms; undefined when it is not known. */
   readonly cpuMs: () => Promise<number | undefined>
+  /** Whether ComfyUI's process is still there. */
+  readonly isAlive: () => Promise<boolean>
   /** Called about once a second while the prompt runs. */
   readonly onWaiting: () => void
   readonly stop: AbortSignal
@@ -69,9 +71,13 @@ async function awaitEntry(ports: PromptEvidencePorts, promptId: string): Promise
   let lookedUs = lifeUs
   let usedMs = await ports.cpuMs()
   let pauseMs = FIRST_PAUSE_MS
+  let trouble = ''
   for (;;) {
-    const entry = await comfyui.history(promptId)
-    if (entry !== undefined) return entry
+    const looked = await comfyui.history(promptId).then((entry) => ({ entry }), messageOf)
+    if (typeof looked !== 'string' && looked.entry !== undefined) return looked.entry
+    // A ComfyUI that works may be late with an answer; one that is gone will give none.
+    if (typeof looked === 'string' && !(await ports.isAlive())) throw new Error(looked)
+    trouble = typeof looked === 'string' ? `: ${looked}` : ''
     await clock.sleep(pauseMs, stop)
     if (stop.aborted) return undefined
     pauseMs = Math.min(pauseMs * 1.5, LAST_PAUSE_MS)
@@ -84,13 +90,16 @@ async function awaitEntry(ports: PromptEvidencePorts, promptId: string): Promise
       lifeUs = lookedUs
     }
     // A worker that was not stopped may have sent a job first, which takes the time it takes.
-    if ((await comfyui.queue()).pending.includes(promptId)) runsSinceUs = lookedUs
+    const waits = await comfyui.queue().then(
+      ({ pending }) => pending.includes(promptId),
+      () => false,
+    )
+    if (waits) runsSinceUs = lookedUs
     const silentMs = (lookedUs - lifeUs) / 1000
     const runsMs = (lookedUs - runsSinceUs) / 1000
     if (silentMs < SILENT_MS && runsMs < SILENT_MS * BUSY_FACTOR) continue
-    await comfyui.dequeue(promptId)
-    await comfyui.interrupt(promptId)
-    throw new Error(`the prompt did not end in ${Math.round(Math.max(silentMs, runsMs) / 1000)} s`)
+    await Promise.allSettled([comfyui.dequeue(promptId), comfyui.interrupt(promptId)])
+    throw new Error(`the prompt did not end in ${Math.round(Math.max(silentMs, runsMs) / 1000)} s${trouble}`)
   }
 }
 

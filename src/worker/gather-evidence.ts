@@ -39,23 +39,23 @@ export interface Evidence {
   readonly importFailed: readonly string[]
 }
 
-/** Gathers the evidence that a ComfyUI which answers does what it is to do. What is missing is a gap, never an exception. */
+/** Gathers the evidence that a ComfyUI which answers does what it is to do. What is missing is a gap; rejects only where its log cannot be asked for. */
 export async function gatherEvidence(ports: EvidencePorts, request: EvidenceRequest): Promise<Evidence> {
   const { clock } = ports
   const startUs = clock.nowUs()
   const durations: Record<string, number> = {}
-  const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
-    const value = await work
-    durations[name] = Math.round((clock.nowUs() - startUs) / 1000)
+  const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const fromUs = clock.nowUs()
+    const value = await work()
+    durations[name] = Math.round((clock.nowUs() - fromUs) / 1000)
     return value
   }
   const { expected, models, verified } = request
-  const [messages, offered, displaced, prompt] = await Promise.all([
-    timed('imports', ports.comfyui.logs()),
-    timed('classes', readOffered(ports.comfyui)),
-    timed('models', findDisplaced(ports, models, expected.models, verified)),
-    timed('prompt', tryPrompt(ports)),
-  ])
+  // One after the other: while ComfyUI describes its classes it answers nothing else.
+  const messages = await timed('imports', () => ports.comfyui.logs())
+  const offered = await timed('classes', () => readOffered(ports.comfyui))
+  const displaced = await timed('models', () => findDisplaced(ports, models, expected.models, verified))
+  const prompt = await timed('prompt', () => tryPrompt(ports))
   const report = messages === undefined ? undefined : parseImports(messages)
   const nodes = expected.nodes.map((node) => judgeNode(node, report, offered, request.seen))
   const unread = typeof offered === 'string' ? [unreadGap(offered)] : []

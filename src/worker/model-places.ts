@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { MachineError } from '../errors.ts'
+import { MachineError, messageOf } from '../errors.ts'
 import type { Files } from '../host/ports.ts'
 import type { WantedModel } from '../install/components.ts'
 import type { ModelIndex, VerifiedFile } from '../install/model-plan.ts'
@@ -32,7 +32,9 @@ export async function findDisplaced(
   for (const model of models) {
     if (model.path === null) continue
     const file = path.join(folder, model.path)
-    const problem = await findProblem(ports, file, model, verified.get(model.path))
+    const problem = await findProblem(ports, file, model, verified.get(model.path)).catch(
+      (error: unknown) => `cannot be read: ${messageOf(error)}`,
+    )
     if (problem === undefined) continue
     const error = new MachineError('CM1905', `model ${model.name}: ${file} ${problem}`)
     gaps.push({ component: `model ${model.name}`, error })

@@ -46,12 +46,12 @@ export function missingClasses(wanted: readonly string[], offered: OfferedClasse
 /** Missing classes of a node as a gap. */
 export function classGap(node: ExpectedNode, missing: readonly string[]): Gap {
   const component = `custom node ${node.name}`
-  const isAnnounced = missing.every((name) => node.classes.includes(name))
   const message = `${component}: ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} not in /object_info`
-  const known = isAnnounced
-    ? 'the component source says that the node has them'
-    : 'the node was seen with them at this commit'
-  const hint = `Look for the reason in the lines of ComfyUI: ${known}.`
+  const isAnnounced = missing.every((name) => node.classes.includes(name))
+  const otherwise = isAnnounced
+    ? 'or correct node_classes of the node, which names them'
+    : 'the node was seen with them at this commit, which instances/*/evidence below WORKSPACE_PATH remembers'
+  const hint = `Look for the reason in the lines of ComfyUI; ${otherwise}.`
   return { component, error: new MachineError('CM1903', message, { hint }) }
 }
 

@@ -16,7 +16,7 @@ const SAVED = {
   outputs: { 2: { images: [{ filename: 'picture_00001_.png', subfolder: 'comfy-machine-evidence', type: 'output' }] } },
 }
 
-function run(known: Partial<ComfyUI>, cpuMs: () => number | undefined = () => undefined) {
+function run(known: Partial<ComfyUI>, cpuMs: () => number | undefined = () => undefined, isAlive = true) {
   const comfyui = fakeComfyUI({
     view: async () => ({ contentType: 'image/png', bytes: 33, data: pngOf(64, 64) }),
     ...known,
@@ -28,7 +28,8 @@ function run(known: Partial<ComfyUI>, cpuMs: () => number | undefined = () => un
   const onWaiting = (): void => {
     signs += 1
   }
-  const result = tryPrompt({ comfyui, clock, cpuMs: async () => cpuMs(), onWaiting, stop: stop.signal })
+  const process = { cpuMs: async () => cpuMs(), isAlive: async () => isAlive }
+  const result = tryPrompt({ comfyui, clock, ...process, onWaiting, stop: stop.signal })
   return { comfyui, stop, result, signs: () => signs, seconds: () => (clock.nowUs() - startUs) / 1e6 }
 }
 
@@ -103,6 +104,22 @@ describe('the prompt of the evidence', () => {
     })
     expect((await result)?.error.message).toContain('did not end in 24')
     expect(seconds()).toBeGreaterThan(239)
+  })
+
+  it('outlasts answers that do not come, and ends at once with a ComfyUI that is gone', async () => {
+    let looks = 0
+    const history: ComfyUI['history'] = async () => {
+      looks += 1
+      if (looks < 20) throw new Error('no answer in 10 s')
+      return SAVED
+    }
+    expect(await run({ history }).result).toBeUndefined()
+    looks = 0
+    const gone = run({ history }, undefined, false)
+    expect((await gone.result)?.error.message).toBe('EmptyImage to SaveImage: no answer in 10 s')
+    expect([looks, gone.seconds()]).toEqual([1, 0])
+    const never = await run({ history: async () => Promise.reject(new Error('no answer in 10 s')) }).result
+    expect(never?.error.message).toMatch(/did not end in 6\d s: no answer in 10 s/)
   })
 
   it('waits behind a job as long as that works', async () => {

@@ -32,7 +32,8 @@ async function gather(
     ...known,
   })
   const stop = new AbortController().signal
-  const ports = { comfyui, clock: fakeClock(), cpuMs: async () => undefined, onWaiting: () => undefined, stop }
+  const process = { cpuMs: async () => undefined, isAlive: async () => true }
+  const ports = { comfyui, clock: fakeClock(), ...process, onWaiting: () => undefined, stop }
   const request = { gpu: 'gpu0', generation: 'g1', traceId: 't', invocationId: 'i', models: '/models' }
   return gatherEvidence(
     { ...ports, files: { stat: async () => undefined }, hash: async () => '' },

@@ -21,7 +21,7 @@ interface Case {
   readonly model?: Partial<WantedModel>
   readonly file?: Partial<FileStat> | null
   readonly known?: { readonly bytes: number; readonly mtimeMs: number; readonly sha256: string | null }
-  readonly hash?: string
+  readonly hash?: string | Error
 }
 
 async function look({ model, file = {}, known, hash = RIGHT }: Case) {
@@ -30,6 +30,7 @@ async function look({ model, file = {}, known, hash = RIGHT }: Case) {
     files: { stat: async () => (file === null ? undefined : { ...FILE, ...file }) },
     hash: async (path: string) => {
       hashed.push(path)
+      if (hash instanceof Error) throw hash
       return hash
     },
   }
@@ -64,6 +65,10 @@ describe('a wanted model', () => {
     expect((await look({ hash: WRONG })).says).toHaveLength(1)
     expect((await look({ known: { ...VERIFIED, sha256: WRONG }, hash: WRONG })).says).toHaveLength(1)
     expect((await look({ known: { ...VERIFIED, sha256: null } })).hashed).toHaveLength(1)
+  })
+
+  it('that cannot be read is not', async () => {
+    expect((await look({ hash: new Error('EACCES') })).says).toEqual(displaced('cannot be read: EACCES'))
   })
 
   it('without a hash is in place when its size is; one without a path has none', async () => {

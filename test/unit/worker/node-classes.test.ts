@@ -72,6 +72,6 @@ describe('the classes that a node is to have', () => {
     })
     expect(seen.error.hint).toContain('was seen with them at this commit')
     const announced = classGap({ ...NODE, classes: ['FaceSwap'] }, ['FaceSwap'])
-    expect(announced.error.hint).toContain('component source')
+    expect(announced.error.hint).toContain('node_classes')
   })
 })
