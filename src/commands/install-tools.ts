@@ -43,7 +43,7 @@ export async function openBuildFor(context: InstallContext): Promise<BuildTools>
   const { systemTrees } = await import('../host/tree.ts')
   const sandbox = openSandbox({ socketPath: SANDBOX_SOCKET })
   const git = await openGitFor(context, { failed: 'CM1701', missing: 'CM1702' })
-  const python = await openPythonFor(context, { exec: sandbox, cache: context.plan.paths.cache })
+  const python = await openPythonFor(context, { exec: sandbox, cache: context.plan.paths.cache, mayBuild: true })
   return { git, sandbox, python: await withHardLinks(context, python), trees: systemTrees }
 }
 
@@ -81,19 +81,22 @@ async function withHardLinks(context: InstallContext, sandboxed: PythonEnvironme
   const { linkPackages } = await import('../install/link-packages.ts')
   const { home } = placesOf(context.plan.paths.workspace)
   const cache = join(home, 'cache')
-  const environment = { UV_NO_BUILD: '1' }
-  return linkPackages(context, sandboxed, await openPythonFor(context, { exec: context.host.exec, cache, environment }))
+  return linkPackages(
+    context,
+    sandboxed,
+    await openPythonFor(context, { exec: context.host.exec, cache, mayBuild: false }),
+  )
 }
 
 interface PythonRun {
   readonly exec: Exec
   readonly cache: string
-  readonly environment?: Readonly<Record<string, string>>
+  readonly mayBuild: boolean
 }
 
 async function openPythonFor(
   context: InstallContext,
-  { exec, cache, environment = {} }: PythonRun,
+  { exec, cache, mayBuild }: PythonRun,
 ): Promise<PythonEnvironments> {
   const { openPythonEnvironments } = await import('../host/python-environments.ts')
   const { plan, host } = context
@@ -106,6 +109,7 @@ async function openPythonFor(
     exec,
     files: host.files,
     installer: plan.python.installer,
+    mayBuild,
     torchBackend: plan.python.torchBackend,
     uv: UV,
     cache,
@@ -113,7 +117,7 @@ async function openPythonFor(
     variables: { ...plan.environment, ...Object.fromEntries(secret) },
     allowInsecure: plan.components.allowInsecureSources,
     signal: host.signal,
-    environment: { TRACEPARENT: traceOf(context), ...environment },
+    environment: { TRACEPARENT: traceOf(context) },
     onLine: (line) => {
       beat()
       if (line.trim() !== '') note(context, line, 'debug')

@@ -32,6 +32,8 @@ export interface PythonEnvironmentsOptions {
   readonly exec: Exec
   readonly files: Files
   readonly installer: 'uv' | 'pip'
+  /** false: `install` throws CM1403 when something has to be built, which would run programs of others; uv only. */
+  readonly mayBuild: boolean
   /** See TORCH_BACKEND; null when the package indexes decide. */
   readonly torchBackend: string | null
   /** Where uv is when this package has it. */
@@ -141,11 +143,11 @@ async function findTools(
   options: PythonEnvironmentsOptions,
   run: Run,
 ): Promise<PythonTools & { interpreter: Interpreter }> {
-  const { files, installer, uv, torchBackend } = options
+  const { files, installer, uv, torchBackend, mayBuild } = options
   const interpreter = await findInterpreter(options, run)
   const wheel = (await files.list(WHEELS)).find((name) => /^pip-.*\.whl$/.test(name))
   const pip = wheel === undefined ? null : join(WHEELS, wheel)
-  const tools = { installer, python: interpreter.path, uv, wheels: WHEELS, pip, torchBackend, interpreter }
+  const tools = { installer, python: interpreter.path, uv, wheels: WHEELS, pip, torchBackend, mayBuild, interpreter }
   if (installer === 'uv') {
     if ((await files.stat(uv)) !== undefined) return tools
     throw new MachineError('CM1404', `there is no ${uv}`)

@@ -1,8 +1,9 @@
 import { MachineError } from '../errors.ts'
 import type { PythonEnvironments } from '../host/install-ports.ts'
 import { type InstallContext, note } from './context.ts'
+import { splitByHash } from './requirement-lock.ts'
 
-const NEEDS_BUILD = /building source distributions is disabled|no-build|has no wheels|no usable wheels/i
+const NEEDS_BUILD = /building source distributions is disabled|no usable wheels|building from source is disabled/i
 
 /**
  * Environments whose wheels are linked by `linking`, which builds nothing, and where something has to be built installed by
@@ -13,11 +14,14 @@ export function linkPackages(
   building: PythonEnvironments,
   linking: PythonEnvironments,
 ): PythonEnvironments {
-  const { exec, signal } = context.host
+  const { exec, files, signal } = context.host
   return {
     ...building,
     create: (environment) => linking.create(environment),
     async install(environment, requirementsFile) {
+      // What has no hash comes from a repository.
+      if (splitByHash((await files.readText(requirementsFile)) ?? '').unhashed !== '')
+        return building.install(environment, requirementsFile)
       try {
         await linking.install(environment, requirementsFile)
       } catch (error) {

@@ -31,6 +31,8 @@ export interface PythonTools {
   /** The wheel of pip that is there; null when none is. */
   readonly pip: string | null
   readonly torchBackend: string | null
+  /** false: only wheels are installed, so that no program of a package runs. */
+  readonly mayBuild: boolean
 }
 
 /** What the variables of every program are made of. */
@@ -125,9 +127,12 @@ export function installPinned(tools: PythonTools, environment: string, file: str
   ]
   const indexes = text.split('\n').filter((line) => line.startsWith('--'))
   if (tools.installer === 'uv') {
-    const install = [tools.uv, 'pip', 'install', '--python', python] as const
-    const argv = [...install, ...exact, ...torchOptions(tools), ...furtherIndexes(indexes), '-r', file] as const
-    return { argv: [...argv], without: BOUNDS }
+    const wheels = tools.mayBuild ? [] : ['--no-build']
+    const install = [tools.uv, 'pip', 'install', '--python', python, ...wheels] as const
+    return {
+      argv: [...install, ...exact, ...torchOptions(tools), ...furtherIndexes(indexes), '-r', file],
+      without: BOUNDS,
+    }
   }
   const install = [python, '-m', 'pip', 'install', '--progress-bar', 'off'] as const
   return { argv: [...install, ...exact, ...torchOptions(tools), '-r', file], without: BOUNDS }

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { MachineLock } from '../../src/install/machine-lock.ts'
 import {
+  addWorkflow,
   clearRequests,
+  commitTo,
   componentNode,
-  fixtureUrls,
   readComponents,
   readRequests,
   writeComponents,
@@ -81,21 +82,20 @@ async function waitForCollection(host: Host): Promise<void> {
   await host.waitFor(`[ $(ls -A ${HOME}/generations | wc -l) = 2 ]`, 10_000)
 }
 
+/** Milliseconds from the first installer's begin to the end of the last. */
+async function phaseMs(host: Host): Promise<number> {
+  const times = await Promise.all(
+    INSTALLERS.map((unit) => show(host, unit, 'InactiveExitTimestamp', 'ActiveEnterTimestamp')),
+  )
+  const begin = Math.min(...times.map((each) => toMicroseconds(each['InactiveExitTimestamp'] ?? '')))
+  const end = Math.max(...times.map((each) => toMicroseconds(each['ActiveEnterTimestamp'] ?? '')))
+  return Math.round((end - begin) / 1000)
+}
+
 async function secondsOf(host: Host, unit: string): Promise<number> {
   const times = await show(host, unit, 'InactiveExitTimestamp', 'ActiveEnterTimestamp')
   const [begin, end] = [times['InactiveExitTimestamp'] ?? '', times['ActiveEnterTimestamp'] ?? '']
   return (toMicroseconds(end) - toMicroseconds(begin)) / 1e6
-}
-
-async function commitTo(host: Host, node: string, files: Readonly<Record<string, string>>): Promise<string> {
-  const argv = ['curl', '-sf', '-d', JSON.stringify({ files }), `${fixtureUrls.git}/_commit/${node}`]
-  return (JSON.parse(await host.must(argv)) as { readonly commit: string }).commit
-}
-
-async function addWorkflow(host: Host, name: string, ...nodes: ReturnType<typeof componentNode>[]): Promise<void> {
-  const workflows = await readComponents(host, 'workflows')
-  const workflow = { workflow_id: name, workflow_name: name, models: [], custom_nodes: nodes }
-  await writeComponents(host, 'workflows', { ...workflows, [name]: workflow })
 }
 
 // One machine goes through these in this order.
@@ -126,16 +126,19 @@ describe('generations', () => {
   test('stay as they are when nothing has changed', async () => {
     const before = await installedThings(host)
     const sums: number[] = []
+    const phases: number[] = []
     for (let times = 0; times < 3; times += 1) {
       for (const server of ['git', 'index'] as const) await clearRequests(host, server)
       await startToReady(host)
       for (const server of ['git', 'index'] as const) expect(await readRequests(host, server), server).toEqual([])
       const seconds = await Promise.all(INSTALLERS.map((unit) => secondsOf(host, unit)))
       sums.push(Math.round(seconds.reduce((sum, each) => sum + each, 0) * 1000))
+      phases.push(await phaseMs(host))
       await stop(host)
     }
     expect(await installedThings(host)).toEqual(before)
-    process.stdout.write(`generations: nothing changed, sum of the four installers ${sums.join(', ')} ms\n`)
+    const figures = `component phase ${phases.join(', ')} ms, sum of the four installers ${sums.join(', ')} ms`
+    process.stdout.write(`generations: nothing changed, ${figures}\n`)
   })
 
   test('are two when one node is to be at another commit: the old one is untouched, and packages are shared', async () => {
