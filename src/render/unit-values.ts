@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { evidenceDirectory } from '../plan/places.ts'
 import {
   type MachinePlan,
   type PlannedGpu,
@@ -65,13 +66,14 @@ export function outboxDirectory(gpu: string): string {
 export function instanceDirectories(
   plan: MachinePlan,
   gpu: string,
-): Readonly<Record<'output' | 'temp' | 'input' | 'user', string>> {
+): Readonly<Record<'output' | 'temp' | 'input' | 'user' | 'evidence', string>> {
   const base = path.join(plan.paths.workspace, 'instances', gpu)
   return {
     output: path.join(base, 'output'),
     temp: path.join(base, 'temp'),
     input: path.join(base, 'input'),
     user: path.join(base, 'user'),
+    evidence: evidenceDirectory(plan.paths.workspace, gpu),
   }
 }
 
