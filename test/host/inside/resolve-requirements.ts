@@ -90,6 +90,7 @@ async function main(request: Request): Promise<Outcome> {
     variables: request.variables,
     environment: {},
     allowInsecure: false,
+    mayBuild: true,
     signal: new AbortController().signal,
     onLine: () => undefined,
   })
