@@ -29,6 +29,7 @@ const node = z.strictObject({
   customScript: text,
   installOrder: z.number().nullable(),
   isDefault: z.boolean(),
+  classes: names.exactOptional(),
   sources: names,
 })
 const model = z.strictObject({

@@ -33,6 +33,8 @@ const parse = (text: string) => parseLock(text, 'lock.json', { allowInsecure: fa
 describe('parseLock', () => {
   it('reads what a build has written', () => {
     expect(parse(textOf())).toEqual({ ...content, generation: generationId(content, digest) })
+    const told = [{ ...node, classes: ['A', 'B'] }]
+    expect(parse(textOf({ nodes: told })).nodes).toEqual(told)
   })
 
   it.each([
