@@ -16,6 +16,7 @@ const tools = (installer: 'uv' | 'pip', torchBackend: string | null = null): Pyt
   wheels: '/usr/share/python-wheels',
   pip: '/usr/share/python-wheels/pip-25.whl',
   torchBackend,
+  mayBuild: true,
 })
 const none = { indexes: [], isIndexReplaced: false }
 const HASHED = 'a==1 \\\n    --hash=sha256:aa\n'
