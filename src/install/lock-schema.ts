@@ -30,6 +30,7 @@ const node = z.strictObject({
   installOrder: z.number().nullable(),
   isDefault: z.boolean(),
   sources: names,
+  classes: names.exactOptional(),
 })
 const model = z.strictObject({
   name: z.string(),
