@@ -87,7 +87,9 @@ export async function start(host: Host): Promise<Result> {
 export async function startToReady(host: Host): Promise<void> {
   const { code } = await start(host)
   if (code === 0) return
-  const said = await host.exec('comfy-machine status; journalctl -b -p err -o short-monotonic -n 40; journalctl -b -u comfyui@gpu0 -o cat -n 12')
+  const said = await host.exec(
+    'comfy-machine status; journalctl -b -p err -o short-monotonic -n 40; journalctl -b -u comfyui@gpu0 -o cat -n 12',
+  )
   throw new Error(`the machine did not start\n${said.stdout}${said.stderr}`)
 }
 
