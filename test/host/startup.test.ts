@@ -125,6 +125,26 @@ describe('a machine with two mock GPUs', () => {
     expect((await host.must(['stat', '-c', '%U:%G', current])).trim()).toBe('comfy-install:comfy')
   })
 
+  test('lets ComfyUI write what is its own and the models, and nothing of what runs', async () => {
+    const { MainPID = '' } = await show(host, 'comfyui@gpu0.service', 'MainPID')
+    const code = `${WORKSPACE}/comfyui/gpu0`
+    const own = [...['output', 'temp', 'input', 'user'].map((name) => `gpu0/${name}`), 'home']
+    const places = [
+      ...[...own.map((name) => `${WORKSPACE}/instances/${name}`), `${WORKSPACE}/models`],
+      ...[code, `${code}/custom_nodes`, `${code}/venv`, `${WORKSPACE}/comfyui`, `${WORKSPACE}/node-env`, WORKSPACE],
+      ...[`${WORKSPACE}/instances`, `${WORKSPACE}/instances/gpu0`, '/var/cache/comfy-machine/uv', '/etc', '/usr'],
+    ]
+    const script = `for p in ${places.join(' ')}; do touch $p/try 2>/dev/null && rm $p/try && echo $p; done; true`
+    const inside = ['nsenter', '--target', MainPID, '--mount', 'runuser', '-u', 'comfy', '--', 'bash', '-c', script]
+    expect((await host.must(inside)).trim().split('\n')).toEqual(places.slice(0, 6))
+    const { Environment = '' } = await show(host, 'comfyui@gpu0.service', 'Environment')
+    expect(Environment.split(' ')).toEqual(
+      expect.arrayContaining(['PYTHONDONTWRITEBYTECODE=1', `HOME=${WORKSPACE}/instances/home`]),
+    )
+    expect(await host.must(`tr '\\0' '\\n' < /proc/${MainPID}/environ`)).toContain(`HOME=${WORKSPACE}/instances/home`)
+    expect(await host.must(`find -L ${code} -name __pycache__ -user comfy`)).toBe('')
+  })
+
   test('has installed the custom nodes: order, pin, sub-module, .env, install.py', async () => {
     const nodes = `${WORKSPACE}/comfyui/current/custom_nodes`
     const demo = (await readComponents(host, 'workflows'))['demo'] as {
