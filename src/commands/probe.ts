@@ -95,7 +95,7 @@ async function gather(
   const generation = await readGeneration(host, workspace, gpu)
   const components = await files.readText(path.join(workspace, COMPONENTS_FILE))
   const lock = await files.readText(path.join(placesOf(workspace).generations, generation, LOCK_FILE))
-  const expected = { ...parseExpected(lock ?? components), models: parseExpected(components ?? lock).models }
+  const expected = parseExpected(lock, components)
   const picture = path.join(outputDirectory(plan, instance), EVIDENCE_FOLDER)
   await removePicture(host, picture)
   host.notify.extend(EXTEND_MS)

@@ -8,9 +8,8 @@ import { systemClock } from '../host/clock.ts'
 import { systemExec } from '../host/exec.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Archive, ArchiveEntry, Clock, Exec, Files, Terminal } from '../host/ports.ts'
-import { LOCK_FILE, placesOf } from '../plan/places.ts'
+import { evidenceDirectory, LOCK_FILE, placesOf } from '../plan/places.ts'
 import { type MachinePlan, PLAN_FILE } from '../plan/plan.ts'
-import { evidenceDirectory } from '../worker/evidence-document.ts'
 
 /** What `comfy-machine report` may be told. */
 export interface ReportOptions {

@@ -42,6 +42,11 @@ export function pointerTo(generation: string): string {
   return path.join('generations', generation)
 }
 
+/** Where the evidence of the ComfyUI of a GPU is kept, one file per generation. */
+export function evidenceDirectory(workspace: string, gpu: string): string {
+  return path.join(workspace, 'instances', gpu, 'evidence')
+}
+
 /** Name of the lock file in a generation. */
 export const LOCK_FILE = 'machine.lock.json'
 

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { placesOf, pointerOf } from '../plan/places.ts'
+import { evidenceDirectory, placesOf, pointerOf } from '../plan/places.ts'
 import {
   type MachinePlan,
   type PlannedGpu,
@@ -59,13 +59,14 @@ export function homeDirectory(plan: MachinePlan): string {
 export function instanceDirectories(
   plan: MachinePlan,
   gpu: string,
-): Readonly<Record<'output' | 'temp' | 'input' | 'user', string>> {
+): Readonly<Record<'output' | 'temp' | 'input' | 'user' | 'evidence', string>> {
   const base = path.join(instancesDirectory(plan), gpu)
   return {
     output: path.join(base, 'output'),
     temp: path.join(base, 'temp'),
     input: path.join(base, 'input'),
     user: path.join(base, 'user'),
+    evidence: evidenceDirectory(plan.paths.workspace, gpu),
   }
 }
 

@@ -1,5 +1,3 @@
-import path from 'node:path'
-
 /** Name of the document in the report directory of a ComfyUI's unit. */
 export const EVIDENCE_FILE = 'evidence.json'
 
@@ -41,11 +39,6 @@ export interface EvidenceDocument {
     readonly hint: string
   }[]
   readonly notes: readonly string[]
-}
-
-/** Where the evidence of the ComfyUI of a GPU is kept, one file per generation. */
-export function evidenceDirectory(workspace: string, gpu: string): string {
-  return path.join(workspace, 'instances', gpu, 'evidence')
 }
 
 /** A kept document; undefined for anything that is none, since a custom node may write there too. */

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Files } from '../host/ports.ts'
-import { type EvidenceDocument, evidenceDirectory, parseEvidence } from './evidence-document.ts'
+import { evidenceDirectory } from '../plan/places.ts'
+import { type EvidenceDocument, parseEvidence } from './evidence-document.ts'
 
 const KEPT = 5
 

@@ -55,15 +55,30 @@ describe('the evidence of a ComfyUI', () => {
     JSON.parse(await host.read(file)) as EvidenceDocument
   const listPictures = async (): Promise<string> => host.must(`find ${INSTANCE}/output -mindepth 1`)
 
+  const expectGap = async (code: (typeof ALL_CODES)[number], says: RegExp): Promise<void> => {
+    await expectFailure(host, { code: code as 'CM1902', unit: UNIT, says })
+    const document = await readEvidence(`${INSTANCE}/evidence/${(await readEvidence()).generation}.json`)
+    expect(document.gaps.map((gap) => gap.code)).toEqual([code])
+    expect(await listPictures()).toBe('')
+  }
+
   beforeAll(async () => {
-    host = await bootMachine('evidence', ORDINARY)
-    await startToReady(host)
-    installed = await installedThings(host)
+    host = await bootMachine('evidence', { ...ORDINARY, COMPONENTS: 'demo,evidence,broken-import' })
     await host.write(ONCE, '[Service]\nRestart=no\n')
   })
 
   afterAll(async () => {
     await host.stop()
+  })
+
+  test('fails a first start with the exception and the module of a node that is not imported: CM1902', async () => {
+    const says = new RegExp(`node-broken-import: ModuleNotFoundError: No module named '${MODULE}'`)
+    await expectGap('CM1902', says)
+    const [line] = await readJournal(host, 'COMFY_ERROR_CODE=CM1902', 'COMFY_EVENT=machine.step.failure')
+    expect(line?.['COMFY_HINT']).toContain(`the package that has the Python module ${MODULE}`)
+    await configure(host, ORDINARY)
+    await startToReady(host)
+    installed = await installedThings(host)
   })
 
   test('is complete: imports, classes, models and a picture, which is gone again', async () => {
@@ -92,12 +107,6 @@ describe('the evidence of a ComfyUI', () => {
   })
 
   describe('that is not complete fails the start', () => {
-    const expectGap = async (code: (typeof ALL_CODES)[number], says: RegExp): Promise<void> => {
-      await expectFailure(host, { code: code as 'CM1902', unit: UNIT, says })
-      const document = await readEvidence(`${INSTANCE}/evidence/${(await readEvidence()).generation}.json`)
-      expect(document.gaps.map((gap) => gap.code)).toEqual([code])
-      expect(await listPictures()).toBe('')
-    }
     const expectReady = async (): Promise<void> => {
       await host.must(`rm -rf /etc/systemd/system/${UNIT}.d ${FORGET}`)
       await configure(host, ORDINARY)
@@ -106,16 +115,8 @@ describe('the evidence of a ComfyUI', () => {
       await stop(host)
     }
 
-    test('CM1902: with the exception and the module of a node that is not imported', async () => {
-      await stop(host)
-      await configure(host, { ...ORDINARY, COMPONENTS: 'demo,evidence,broken-import' })
-      await expectGap('CM1902', new RegExp(`node-broken-import: ModuleNotFoundError: No module named '${MODULE}'`))
-      const [line] = await readJournal(host, 'COMFY_ERROR_CODE=CM1902', 'COMFY_EVENT=machine.step.failure')
-      expect(line?.['COMFY_HINT']).toContain(`the package that has the Python module ${MODULE}`)
-      await expectReady()
-    })
-
     test('CM1903: with the class that a node had at this commit, at every start without it', async () => {
+      await stop(host)
       await host.write(FORGET, '')
       const says = /node-forgetful: FixtureForgotten is not in \/object_info/
       await expectGap('CM1903', says)

@@ -140,7 +140,7 @@ describe('directories', () => {
 
   test('of instances are never shared', () => {
     const directories = ['gpu0', 'gpu1'].flatMap((gpu) => Object.values(instanceDirectories(planOf(2), gpu)))
-    expect(new Set(directories).size).toBe(8)
+    expect(new Set(directories).size).toBe(10)
   })
 })
 
