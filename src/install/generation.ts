@@ -11,10 +11,11 @@ export type LockContent = Omit<MachineLock, 'generation'>
 
 /**
  * Id of a generation, 16 hex digits; equal content has an equal id, also on another host. What was left out is told by
- * what is in.
+ * what is in, and what is expected of it is no content: models and classes of nodes.
  */
 export function generationId(lock: LockContent, digest: (text: string) => string): string {
-  const { schema, wish, comfyui, python, nodes, requirements } = lock
+  const { schema, wish, comfyui, python, requirements } = lock
+  const nodes = lock.nodes.map(({ classes: _, ...node }) => node)
   return digest(canonical({ schema, wish, comfyui, python, nodes, requirements })).slice(0, 16)
 }
 

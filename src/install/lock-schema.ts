@@ -31,6 +31,7 @@ const node = z.strictObject({
   isDefault: z.boolean(),
   classes: names.exactOptional(),
   sources: names,
+  classes: names.exactOptional(),
 })
 const model = z.strictObject({
   name: z.string(),

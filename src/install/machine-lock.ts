@@ -6,7 +6,7 @@ import type { WantedModel, WantedNode } from './components.ts'
  */
 export interface MachineLock {
   readonly schema: 1
-  /** Id of the generation: a hash of everything below but the models and what was left out. */
+  /** Id of the generation: a hash of everything below but models, classes of nodes and what was left out. */
   readonly generation: string
   /** sha256 of the wish that was resolved: the same wish needs no new generation. */
   readonly wish: string

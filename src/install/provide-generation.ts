@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { LOCK_FILE } from '../plan/places.ts'
 import { type BuildTools, buildGeneration } from './build-generation.ts'
-import type { Components, WantedModel } from './components.ts'
+import type { Components } from './components.ts'
 import { type InstallContext, note, reportFacts } from './context.ts'
 import { type Generation, listGenerations, readCurrent, readGeneration } from './generations.ts'
-import type { LockedSource } from './machine-lock.ts'
+import type { LockedNode, LockedSource, MachineLock } from './machine-lock.ts'
 import { nodeEnv, writeEnvFiles } from './node-env.ts'
 import { endChild, isWorthRetry, joinFailures, planWork, reportShortfalls } from './node-work.ts'
 import { readInterpreter, type Wish, wishKey } from './wish.ts'
@@ -42,7 +42,7 @@ export async function provideGeneration(
     there ??
     (await buildGeneration(context, await open(), beforeComplete === undefined ? build : { ...build, beforeComplete }))
   reportGeneration(context, generation, before, nodes.length)
-  return { ...generation, lock: await writeModels(context, generation, models) }
+  return { ...generation, lock: await writeExpected(context, generation, components) }
 }
 
 /** A whole generation of the wish, the one that the machine is on first; undefined when building may come to another one. */
@@ -71,15 +71,20 @@ async function keepGeneration(context: InstallContext, { lock }: Generation): Pr
   await writeEnvFiles(context, lock.nodes)
 }
 
-/** Models are no part of the wish, so the lock of a generation is told of other ones. */
-async function writeModels(
+/** Models and classes of nodes are no part of the wish, so the lock of a generation is told of other ones. */
+async function writeExpected(
   { host }: InstallContext,
   { directory, lock }: Generation,
-  models: readonly WantedModel[],
-): Promise<Generation['lock']> {
-  if (JSON.stringify(lock.models) === JSON.stringify(models)) return lock
-  const changed = { ...lock, models }
-  await host.files.writeText(join(directory, LOCK_FILE), `${JSON.stringify(changed, null, 2)}\n`, { durable: true })
+  { models, nodes: wanted }: Components,
+): Promise<MachineLock> {
+  const nodes = lock.nodes.map(({ classes: _, ...node }): LockedNode => {
+    const classes = wanted.find(({ name }) => name === node.name)?.classes
+    return classes === undefined ? node : { ...node, classes }
+  })
+  const changed = { ...lock, nodes, models }
+  const text = `${JSON.stringify(changed, null, 2)}\n`
+  const path = join(directory, LOCK_FILE)
+  if ((await host.files.readText(path)) !== text) await host.files.writeText(path, text, { durable: true })
   return changed
 }
 
@@ -89,8 +94,8 @@ function reportGeneration(
   before: Generation | undefined,
   wanted: number,
 ): void {
-  const old = new Map(before?.lock.nodes.map((node) => [node.name, JSON.stringify(node)]))
-  const installed = lock.nodes.filter((node) => old.get(node.name) !== JSON.stringify(node)).length
+  const old = new Map(before?.lock.nodes.map((node) => [node.name, keyOf(node)]))
+  const installed = lock.nodes.filter((node) => old.get(node.name) !== keyOf(node)).length
   const unchanged = lock.nodes.length - installed
   const names = new Set(lock.nodes.map(({ name }) => name))
   reportFacts(context, {
@@ -109,3 +114,6 @@ function reportGeneration(
   note(context, `generation ${id}: ${summary}`)
   context.host.notify.status(summary)
 }
+
+const keyOf = ({ url, commit, recursive, requirements, env, customScript }: LockedNode): string =>
+  JSON.stringify([url, commit, recursive, requirements, env, customScript])

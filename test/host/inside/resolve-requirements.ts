@@ -84,6 +84,7 @@ async function main(request: Request): Promise<Outcome> {
     files: systemFiles,
     installer: request.installer,
     torchBackend: null,
+    mayBuild: true,
     uv: '/usr/lib/comfy-machine/bin/uv',
     cache: '/var/cache/comfy-machine',
     home: '/var/cache/comfy-machine/home',

@@ -7,7 +7,7 @@ import type { LockedNode } from '../../../src/install/machine-lock.ts'
 import { commitOf, nodeOf } from './build-context.ts'
 import { memoryContext } from './context.ts'
 
-const node: LockedNode = { ...nodeOf('a'), commit: commitOf('a0'), pinned: true }
+const node: LockedNode = { ...nodeOf('a', { classes: ['A'] }), commit: commitOf('a0'), pinned: true }
 const content: LockContent = {
   schema: 1,
   wish: 'w',

@@ -118,15 +118,16 @@ describe('a wish that was carried out', () => {
     expect(machine.asked).toEqual([])
   })
 
-  it('tells the lock of other models, which need no other generation', async () => {
+  it('tells the lock of other models and classes, which need no other generation', async () => {
     const machine = memoryMachine([nodeOf('a')])
     await machine.build()
     const [id = ''] = machine.whole()
     const model = { name: 'm', url: null, path: 'vae/m', bytes: 1, estimatedBytes: 1, sha256: null }
     machine.wanted.models = [{ ...model, authEnvVar: null, sources: [] }]
+    machine.wanted.nodes = [nodeOf('a', { classes: ['A'] })]
     await machine.build()
     expect(machine.whole()).toEqual([id])
-    expect(machine.lockOf(id).models).toMatchObject([{ name: 'm' }])
+    expect(machine.lockOf(id)).toMatchObject({ models: [{ name: 'm' }], nodes: [{ name: 'a', classes: ['A'] }] })
   })
 
   it('is built anew when something of the generation is gone', async () => {
