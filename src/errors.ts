@@ -123,6 +123,8 @@ export const ERRORS = {
   CM1703: define('node_requirements_failed', 'pip_failed', 'the Python packages of a custom node could not be installed', 'Look at the line of the resolver in the journal; a package may be missing or in conflict.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1704: define('node_script_failed', 'install_script_failed', 'the install script of a custom node failed', 'Look at the last lines of the script in the journal.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1705: define('node_env_missing', 'config_missing', 'a variable that a custom node wants is not set', 'Set the variable in machine.env or secrets.env.', CHECK),
+  CM1709: define('node_too_large', 'git_failed', 'a repository sends more than the limit allows', 'Take a commit or fork of the node without the large files, or leave the node out.', 'journalctl -u comfy-install-nodes -b -e'),
+  CM1710: define('commit_mismatch', 'git_failed', 'a checkout is not at the commit that is wanted', 'Start again; look at the disk and at programs that change files below the workspace.', 'journalctl -u comfy-install-nodes -b -e'),
   CM1790: define('node_installer_failed', 'process_exit', 'the custom node installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-nodes -b -e'),
 
   CM1801: passing(define('model_unreachable', 'network_unreachable', 'the source of a model cannot be reached', 'Check the URL of the model and the network.', 'journalctl -u comfy-install-models -b -e')),

@@ -1,210 +1,174 @@
 import { join } from 'node:path'
-import { type ErrorCode, MachineError } from '../errors.ts'
-import { failureLine, gitFailureType, isMissingRevision, isUnusableMirror } from '../install/git-output.ts'
-import { digest } from './digest.ts'
+import { MachineError } from '../errors.ts'
+import { mapLimited } from '../install/context.ts'
+import { isUnusableMirror } from '../install/git-output.ts'
+import { joinSubmodules, parseModules, type Submodule, submoduleUrl } from '../install/git-submodules.ts'
+import { checkOutMirror, submoduleDirectory } from './git-checkout.ts'
+import { type GitCommandOptions, openGitCommand, toDiskError, withoutUser } from './git-command.ts'
+import { type Fetching, fetchCommit, fetchReference } from './git-fetch.ts'
+import { openMirrors } from './git-mirrors.ts'
 import type { FetchedRevision, Git, RemoteRef, Revision } from './install-ports.ts'
-import type { Exec, ExecResult, Files } from './ports.ts'
+import type { ExecResult, Files } from './ports.ts'
 
-const TIME_LIMIT_MS = 30 * 60_000
 const FULL_ID = /^[0-9a-f]{40}$/
-const KEPT = 'refs/comfy-machine'
+const SHORT_ID = /^[0-9a-f]{4,39}$/
+const MAX_SUBMODULES = 256
+const SUBMODULES_AT_ONCE = 4
 
 /** What the mirrors need; `codes` are thrown when a fetch fails and when a revision does not exist. */
-export interface GitOptions {
-  readonly exec: Exec
+export interface GitOptions extends GitCommandOptions {
   readonly files: Files
   /** Directory of the bare mirrors. */
   readonly mirrors: string
-  readonly env: Readonly<Record<string, string>>
-  readonly allowInsecure: boolean
-  readonly codes: { readonly failed: ErrorCode; readonly missing: ErrorCode }
-  readonly signal: AbortSignal
-  readonly onProgress: (line: string) => void
 }
 
-/** git(1) without prompts, hooks, templates and configuration of the user. */
+/** Git repositories of one installer. Beside `codes`: CM0402, CM1607, CM1709, CM1710. */
 export function openGit(options: GitOptions): Git {
   const { files } = options
-  const queues = new Map<string, Promise<unknown>>()
-  const mirrorOf = (url: string): string => join(options.mirrors, `${digest(url).slice(0, 20)}.git`)
+  const git = openGitCommand(options)
+  const mirrors = openMirrors(files, options.mirrors)
+  const fetching: Fetching = { git, mirrors, files }
+  const pending = new Map<string, Promise<FetchedRevision>>()
 
-  async function git(args: readonly string[], protocols: string): Promise<ExecResult> {
-    const result = await options.exec.run(['git', ...SAFE_OPTIONS, ...args], {
-      cwd: '/',
-      env: { ...options.env, ...GIT_ENVIRONMENT, GIT_ALLOW_PROTOCOL: protocols },
-      timeoutMs: TIME_LIMIT_MS,
-      signal: options.signal,
-      onLine: (line) => options.onProgress(line),
-    })
-    options.signal.throwIfAborted()
-    return result
-  }
-  const remote = (args: readonly string[]): Promise<ExecResult> =>
-    git(args, options.allowInsecure ? 'https:ssh:http:file' : 'https:ssh')
-  const local = (args: readonly string[]): Promise<ExecResult> => git(args, 'file')
-
-  function failed(url: string, result: ExecResult): MachineError {
-    const detail = result.timedOut ? 'git ran out of time' : failureLine(result.stderr)
-    return new MachineError(options.codes.failed, `${withoutUser(url)}: ${detail}`, {
-      type: gitFailureType(result.stderr),
-      ...(/transport '\w+' not allowed/.test(result.stderr) ? { hint: INSECURE_HINT } : {}),
-    })
-  }
-
-  async function succeed(url: string, pending: Promise<ExecResult>): Promise<ExecResult> {
-    const result = await pending
-    if (result.code !== 0) throw failed(url, result)
-    return result
-  }
-
-  async function openMirror(url: string): Promise<string> {
-    const mirror = mirrorOf(url)
-    if ((await files.stat(join(mirror, 'HEAD'))) !== undefined) return mirror
-    const fresh = `${mirror}.new`
-    await files.makeDirectory(options.mirrors)
-    await files.remove(fresh)
-    await files.remove(mirror)
-    await succeed(url, local(['init', '--quiet', '--bare', fresh]))
-    await succeed(url, local(['-C', fresh, 'config', 'uploadpack.allowAnySHA1InWant', 'true']))
-    await files.rename(fresh, mirror)
-    return mirror
-  }
-
-  async function commitIn(mirror: string, name: string): Promise<string | undefined> {
-    const result = await local(['-C', mirror, 'rev-parse', '--quiet', '--verify', `${name}^{commit}`])
-    return result.code === 0 ? result.stdout.trim() : undefined
-  }
-
-  /** The commit, or the result of the fetch that did not bring it. */
-  async function fetchOne(mirror: string, url: string, from: string): Promise<string | ExecResult> {
-    const spec = FULL_ID.test(from) ? `+${from}:${KEPT}/${from}` : `+${from}:${KEPT}/tip`
-    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, '--depth=1', '--', url, spec])
-    if (result.code !== 0) return result
-    const commit = await commitIn(mirror, FULL_ID.test(from) ? from : `${KEPT}/tip`)
-    if (commit === undefined) return result
-    await local(['-C', mirror, 'update-ref', `${KEPT}/${commit}`, commit])
-    return commit
-  }
-
-  async function fetchWhole(mirror: string, url: string, wanted: string): Promise<string> {
-    const shallow = (await files.stat(join(mirror, 'shallow'))) !== undefined
-    const depth = shallow ? ['--unshallow'] : []
-    const specs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*']
-    const result = await remote(['-C', mirror, 'fetch', ...FETCH_OPTIONS, ...depth, '--', url, ...specs])
-    if (result.code !== 0) throw failed(url, result)
-    const commit = await commitIn(mirror, wanted)
-    if (commit === undefined) throw missing(url, wanted)
-    await local(['-C', mirror, 'update-ref', `${KEPT}/${commit}`, commit])
-    return commit
-  }
-
-  function missing(url: string, wanted: string): MachineError {
-    return new MachineError(options.codes.missing, `${withoutUser(url)} has no ${wanted}`)
-  }
-
-  async function fetchRevision(url: string, revision: Revision): Promise<FetchedRevision> {
-    const mirror = await openMirror(url)
-    const { commit, ref } = revision
-    if (commit) {
-      const present = await commitIn(mirror, commit)
-      if (present !== undefined) return { commit: present, mirror: 'reused' }
-      if (!FULL_ID.test(commit)) return fresh(await fetchWhole(mirror, url, commit))
-      const fetched = await fetchOne(mirror, url, commit)
-      if (typeof fetched === 'string') return fresh(fetched)
-      if (!isMissingRevision(fetched.stderr)) throw failed(url, fetched)
-      return fresh(await fetchWhole(mirror, url, commit))
-    }
-    const names = ref ? (ref.startsWith('refs/') ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`]) : ['HEAD']
-    for (const name of names) {
-      const fetched = await fetchOne(mirror, url, name)
-      if (typeof fetched === 'string') return fresh(fetched)
-      if (!isMissingRevision(fetched.stderr)) throw failed(url, fetched)
-    }
-    throw missing(url, ref ? `branch or tag ${ref}` : 'HEAD')
-  }
-
-  /** One fetch at a time per mirror; a mirror that a killed run left unusable is made anew. */
-  function fetch(url: string, revision: Revision): Promise<FetchedRevision> {
-    const before = queues.get(url) ?? Promise.resolve()
-    const attempt = async (): Promise<FetchedRevision> => {
-      try {
-        return await fetchRevision(url, revision)
-      } catch (error) {
-        if (!(error instanceof MachineError) || !isUnusableMirror(error.message)) throw error
-        await files.remove(mirrorOf(url))
-        return fetchRevision(url, revision)
+  async function fetchRevision(url: string, { commit, ref }: Revision): Promise<FetchedRevision> {
+    const wanted = commit?.toLowerCase() ?? ''
+    if (commit && (FULL_ID.test(wanted) || SHORT_ID.test(wanted))) {
+      const present = FULL_ID.test(wanted) ? [wanted] : await knownAs(url, wanted)
+      const [only] = present
+      if (present.length === 1 && only !== undefined && (await mirrors.isWhole(url, only))) {
+        return { commit: only, mirror: 'reused' }
       }
+      return { commit: await fetchCommit(fetching, url, wanted), mirror: 'fetched' }
     }
-    const pending = before.then(attempt, attempt)
-    queues.set(url, pending)
-    return pending
+    return { commit: await fetchReference(fetching, url, commit || ref || null), mirror: 'fetched' }
+  }
+
+  async function knownAs(url: string, short: string): Promise<readonly string[]> {
+    return (await mirrors.commits(url)).filter((commit) => commit.startsWith(short))
+  }
+
+  /** The same revision is fetched once, however many want it at the same time. */
+  function fetchOnce(url: string, revision: Revision): Promise<FetchedRevision> {
+    const key = JSON.stringify([url, revision.commit || null, revision.ref || null])
+    const running = pending.get(key)
+    if (running !== undefined) return running
+    const started = fetchRevision(url, revision).finally(() => pending.delete(key))
+    pending.set(key, started)
+    return started
+  }
+
+  /** Runs git on a commit's mirror; one that is damaged deeper than its files tell is made anew, once. */
+  async function onMirror(
+    url: string,
+    commit: string,
+    run: (mirror: string) => Promise<ExecResult>,
+  ): Promise<ExecResult> {
+    if (!(await mirrors.isWhole(url, commit))) await fetchOnce(url, { commit })
+    const result = await run(mirrors.path(url, commit))
+    if (result.code === 0 || !isUnusableMirror(result.stderr)) return result
+    await mirrors.drop(url, commit)
+    await fetchOnce(url, { commit })
+    return run(mirrors.path(url, commit))
+  }
+
+  async function listSubmodules(url: string, commit: string): Promise<readonly Submodule[]> {
+    const blob = `--blob=${commit}:.gitmodules`
+    const modules = await onMirror(url, commit, (mirror) =>
+      git.local(['--git-dir', mirror, 'config', '-z', blob, '--get-regexp', '^submodule\\..*\\.(path|url)$']),
+    )
+    // 1: it has no such entry; no blob: the commit has no .gitmodules.
+    if (modules.code === 1 || /unable to resolve config blob/.test(modules.stderr)) return []
+    if (modules.code !== 0) throw git.failed(url, modules)
+    const urls = parseModules(modules.stdout)
+    const tree = await onMirror(url, commit, (mirror) =>
+      git.local(['--git-dir', mirror, 'ls-tree', '-z', '--full-tree', commit, '--', ...urls.keys()]),
+    )
+    if (tree.code !== 0) throw git.failed(url, tree)
+    return joinSubmodules(urls, tree.stdout)
+  }
+
+  /** Goes through the submodules of a commit whose mirror is there, and theirs; `enter` makes what it answers be gone through. */
+  async function visitSubmodules(
+    parent: { readonly url: string; readonly commit: string; readonly directory: string },
+    enter: (url: string, submodule: Submodule, parent: string) => Promise<string>,
+    count: { left: number },
+  ): Promise<void> {
+    const submodules = await listSubmodules(parent.url, parent.commit)
+    count.left -= submodules.length
+    if (count.left < 0) {
+      throw new MachineError('CM1709', `${withoutUser(parent.url)} has more than ${MAX_SUBMODULES} submodules in all`)
+    }
+    await mapLimited(submodules, SUBMODULES_AT_ONCE, async (submodule) => {
+      const url = submoduleUrl(parent.url, submodule, options.allowInsecure)
+      const directory = await enter(url, submodule, parent.directory)
+      await visitSubmodules({ url, commit: submodule.commit, directory }, enter, count)
+    })
+  }
+
+  async function checkOut(url: string, commit: string, directory: string, submodules: boolean): Promise<void> {
+    const target = { url, commit, directory, submodules }
+    const result = await onMirror(url, commit, (mirror) => checkOutMirror(git, files, mirror, target))
+    if (result.code !== 0) throw git.failed(url, result)
   }
 
   return {
-    fetch,
+    async fetch(url, revision, { recursive = false } = {}) {
+      refuseOptions(url)
+      return guarded(async () => {
+        const fetched = await fetchOnce(url, revision)
+        const { commit } = fetched
+        let { mirror } = fetched
+        const enter = async (from: string, submodule: Submodule): Promise<string> => {
+          if ((await fetchOnce(from, { commit: submodule.commit })).mirror === 'fetched') mirror = 'fetched'
+          return ''
+        }
+        if (recursive) await visitSubmodules({ url, commit, directory: '' }, enter, { left: MAX_SUBMODULES })
+        return { commit, mirror }
+      })
+    },
     async listRemote(url, patterns) {
-      const result = await succeed(url, remote(['ls-remote', '--quiet', '--', url, ...patterns]))
+      refuseOptions(url)
+      const result = await git.remote(url, ['ls-remote', '--quiet', '--', url, ...patterns])
+      if (result.code !== 0) throw git.failed(url, result)
       return result.stdout.split('\n').flatMap((line): RemoteRef[] => {
         const [id, ref] = line.split('\t')
         return id && ref ? [{ id, ref }] : []
       })
     },
     async readFile(url, commit, path) {
-      const result = await local(['-C', mirrorOf(url), 'show', `${commit}:${path}`])
-      return result.code === 0 ? result.stdout : undefined
-    },
-    async checkout(url, commit, directory, { recursive }) {
-      await files.makeDirectory(directory)
-      const here = ['-C', directory]
-      if ((await files.stat(join(directory, '.git'))) === undefined) {
-        await succeed(url, local(['init', '--quiet', directory]))
-      }
-      await files.remove(join(directory, '.git', 'index.lock'))
-      await files.remove(join(directory, '.git', 'shallow.lock'))
-      await succeed(url, local([...here, 'config', 'remote.origin.url', url]))
-      await succeed(
-        url,
-        local([...here, 'fetch', '--quiet', '--no-tags', '--depth=1', `file://${mirrorOf(url)}`, commit]),
+      const result = await onMirror(url, commit, (mirror) =>
+        git.local(['--git-dir', mirror, 'cat-file', 'blob', `${commit}:${path}`]),
       )
-      await succeed(url, local([...here, 'checkout', '--quiet', '--force', '--detach', commit]))
-      if (!recursive || (await files.stat(join(directory, '.gitmodules'))) === undefined) return
-      const update = ['submodule', 'update', '--init', '--recursive', '--force', '--depth=1', '--jobs=4']
-      await succeed(url, remote([...here, ...update]))
+      if (result.code === 0) return result.stdout
+      if (/does not exist in/.test(result.stderr)) return undefined
+      throw git.failed(url, result)
     },
+    checkout: (url, commit, directory, { recursive }) =>
+      guarded(async () => {
+        await checkOut(url, commit, directory, recursive)
+        const hasModules = async (inside: string): Promise<boolean> =>
+          (await files.lstat(join(inside, '.gitmodules'))) !== undefined
+        if (!recursive || !(await hasModules(directory))) return
+        const enter = async (from: string, submodule: Submodule, parent: string): Promise<string> => {
+          const inside = await submoduleDirectory(files, from, parent, submodule.path)
+          await checkOut(from, submodule.commit, inside, true)
+          return inside
+        }
+        await visitSubmodules({ url, commit, directory }, enter, { left: MAX_SUBMODULES })
+      }),
   }
 }
 
-const fresh = (commit: string): FetchedRevision => ({ commit, mirror: 'fetched' })
-
-const SAFE_OPTIONS: readonly string[] = [
-  ['core.hooksPath', '/dev/null'],
-  ['protocol.ext.allow', 'never'],
-  ['safe.directory', '*'],
-  ['init.defaultBranch', 'main'],
-  ['init.templateDir', ''],
-  ['advice.detachedHead', 'false'],
-  ['gc.auto', '0'],
-  ['http.lowSpeedLimit', '1000'],
-  ['http.lowSpeedTime', '60'],
-].flatMap(([name, value]) => ['-c', `${name}=${value}`])
-
-const INSECURE_HINT = 'Use an https or ssh address, or set ALLOW_INSECURE_SOURCES=1 for sources you trust.'
-
-const FETCH_OPTIONS: readonly string[] = [
-  '--progress',
-  '--no-tags',
-  '--force',
-  '--no-write-fetch-head',
-  '--no-recurse-submodules',
-]
-
-const GIT_ENVIRONMENT: Readonly<Record<string, string>> = {
-  LC_ALL: 'C',
-  GIT_TERMINAL_PROMPT: '0',
-  GIT_CONFIG_GLOBAL: '/dev/null',
-  GIT_SSH_COMMAND: 'ssh -oBatchMode=yes',
+/** A URL that git would take for an option or for a program to run. */
+function refuseOptions(url: string): void {
+  const why = url.startsWith('-') ? 'starts with -' : url.includes('::') ? 'names a remote helper' : undefined
+  if (why !== undefined) throw new MachineError('CM1607', `the URL ${JSON.stringify(withoutUser(url))} ${why}`)
 }
 
-function withoutUser(url: string): string {
-  return url.replace(/^([a-z]+:\/\/)[^@/]*@/, '$1')
+async function guarded<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    throw toDiskError(error)
+  }
 }

@@ -3,6 +3,7 @@ import { benchCommands } from './commands.ts'
 import { type Finding, findingsTable } from './figures.ts'
 import { benchLatency } from './latency.ts'
 import type { BenchOptions } from './machine.ts'
+import { benchNodes } from './nodes.ts'
 import { benchResident } from './resident.ts'
 import { benchStart } from './start.ts'
 import { benchTelemetry } from './telemetry.ts'
@@ -10,6 +11,7 @@ import { benchTelemetry } from './telemetry.ts'
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Finding[]>>> = {
   commands: benchCommands,
   latency: benchLatency,
+  nodes: benchNodes,
   resident: benchResident,
   start: benchStart,
   telemetry: benchTelemetry,
