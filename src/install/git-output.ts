@@ -1,7 +1,8 @@
 import type { ErrorType } from '../errors.ts'
 
 const TYPES: readonly (readonly [RegExp, ErrorType])[] = [
-  [/No space left on device|Disk quota exceeded/i, 'disk_full'],
+  // Where git does not say why it cannot write, the disk is full.
+  [/No space left on device|Disk quota exceeded|unable to write (new index )?file/i, 'disk_full'],
   [/Could not resolve host/i, 'dns_failure'],
   [/Authentication failed|could not read Username|Permission denied|returned error: 40[13]/i, 'auth_failed'],
   [/repository '[^']*' not found|returned error: (404|410)/i, 'http_error'],
