@@ -31,7 +31,6 @@ const node = z.strictObject({
   isDefault: z.boolean(),
   classes: names.exactOptional(),
   sources: names,
-  classes: names.exactOptional(),
 })
 const model = z.strictObject({
   name: z.string(),

@@ -91,7 +91,6 @@ async function main(request: Request): Promise<Outcome> {
     variables: request.variables,
     environment: {},
     allowInsecure: false,
-    mayBuild: true,
     signal: new AbortController().signal,
     onLine: () => undefined,
   })
