@@ -133,7 +133,7 @@ describe('directories', () => {
     expect(below).toEqual([
       ' root',
       '/gpu0 root',
-      ...['output', 'temp', 'input', 'user'].map((name) => `/gpu0/${name} comfy:comfy`),
+      ...['output', 'temp', 'input', 'user', 'evidence'].map((name) => `/gpu0/${name} comfy:comfy`),
       '/home comfy:comfy',
     ])
   })
