@@ -43,17 +43,29 @@ const OURS = `ours, ${AT_ONCE} at once`
  * Custom nodes from a server: 60 repositories of about 2 MB with history, served by git http-backend behind a small HTTP server on this
  * machine, once with 50 ms before each answer and once without. Peer is what people do by hand: `git clone` of one after the other. The
  * ways run in turn in each round, and are compared round by round. Then what a next generation costs, with no server at all.
+ * Nothing is removed before the end (about 5 GB below the temporary directory): blocks that were freed a moment ago are several times
+ * as dear to write on some disks, and would charge one way with the litter of another.
  */
 export async function benchNodes(options: BenchOptions): Promise<readonly Finding[]> {
   say(`nodes: making ${NODES} repositories unless they are there`)
   const root = makeNodeRepositories(NODES)
-  const findings: Finding[] = []
-  for (const goal of GOALS) findings.push(await benchFetch(root, goal, options))
-  findings.push(await benchCheckout(root, options))
-  return findings
+  const scratch = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
+  try {
+    const findings: Finding[] = []
+    for (const goal of GOALS) findings.push(await benchFetch(root, scratch, goal, options))
+    findings.push(await benchCheckout(root, scratch, options))
+    return findings
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
 }
 
-async function benchFetch(root: string, goal: (typeof GOALS)[number], { quick }: BenchOptions): Promise<Finding> {
+async function benchFetch(
+  root: string,
+  scratch: string,
+  goal: (typeof GOALS)[number],
+  { quick }: BenchOptions,
+): Promise<Finding> {
   const { delayMs, faster } = goal
   const others = quick ? [] : [8, 24, 32]
   const ways: readonly Way[] = [
@@ -74,7 +86,7 @@ async function benchFetch(root: string, goal: (typeof GOALS)[number], { quick }:
     for (let round = 1; round <= (quick ? 1 : 3); round += 1) {
       for (const { name, run } of ways) {
         say(`nodes: ${delayMs} ms delay, round ${round}, ${name}`)
-        found.get(name)?.push(await measure((folder) => run(folder, url)))
+        found.get(name)?.push(await measure(scratch, (folder) => run(folder, url)))
       }
     }
   })
@@ -99,32 +111,31 @@ async function benchFetch(root: string, goal: (typeof GOALS)[number], { quick }:
   }
 }
 
-async function benchCheckout(root: string, { quick }: BenchOptions): Promise<Finding> {
-  const atOnces = quick ? [CHECKOUTS_AT_ONCE] : [1, 2, CHECKOUTS_AT_ONCE, 8]
+async function benchCheckout(root: string, scratch: string, { quick }: BenchOptions): Promise<Finding> {
+  const atOnces = quick ? [CHECKOUTS_AT_ONCE] : [1, 2, CHECKOUTS_AT_ONCE]
   const found = new Map<string, number[]>()
   const keep = async (name: string, run: (folder: string) => Promise<unknown>): Promise<void> => {
-    found.set(name, [...(found.get(name) ?? []), (await measure(run)).seconds])
+    found.set(name, [...(found.get(name) ?? []), (await measure(scratch, run)).seconds])
   }
-  await inScratch(async (mirrors) => {
-    const git = openFor(mirrors)
-    const fetched = await withServer(root, 0, async (url) => {
-      const commits = await fetchAll(git, url, AT_ONCE)
-      return commits.map(({ commit }, index) => ({ url: `${url}/${nodeName(index)}`, commit }))
-    })
-    for (let round = 1; round <= (quick ? 2 : 5); round += 1) {
-      say(`nodes: checkouts, round ${round}`)
-      await keep('all fetched already', () =>
-        mapLimited(fetched, AT_ONCE, ({ url, commit }) => openFor(mirrors).fetch(url, { commit })),
-      )
-      for (const atOnce of atOnces) {
-        await keep(`checked out, ${atOnce} at once`, (folder) =>
-          mapLimited(fetched, atOnce, ({ url, commit }) =>
-            git.checkout(url, commit, path.join(folder, path.basename(url)), { recursive: false }),
-          ),
-        )
-      }
-    }
+  const mirrors = path.join(scratch, 'mirrors')
+  const git = openFor(mirrors)
+  const fetched = await withServer(root, 0, async (url) => {
+    const commits = await fetchAll(git, url, AT_ONCE)
+    return commits.map(({ commit }, index) => ({ url: `${url}/${nodeName(index)}`, commit }))
   })
+  for (let round = 1; round <= (quick ? 2 : 3); round += 1) {
+    say(`nodes: checkouts, round ${round}`)
+    await keep('all fetched already', () =>
+      mapLimited(fetched, AT_ONCE, ({ url, commit }) => openFor(mirrors).fetch(url, { commit })),
+    )
+    for (const atOnce of atOnces) {
+      await keep(`checked out, ${atOnce} at once`, (folder) =>
+        mapLimited(fetched, atOnce, ({ url, commit }) =>
+          git.checkout(url, commit, path.join(folder, path.basename(url)), { recursive: false }),
+        ),
+      )
+    }
+  }
   const rows = [...found].map(([name, seconds]) => [name, spread(seconds)])
   process.stdout.write(
     table(`${NODES} custom nodes in the cache, no server`, [['', 's: median (least–greatest)'], ...rows]),
@@ -170,22 +181,12 @@ async function clone(folder: string, url: string, atOnce: number, args: readonly
   })
 }
 
-async function measure(run: (folder: string) => Promise<unknown>): Promise<Measured> {
-  return inScratch(async (folder) => {
-    const cpuBefore = readCpuSeconds()
-    const before = performance.now()
-    await run(folder)
-    return { seconds: (performance.now() - before) / 1000, cpuSeconds: readCpuSeconds() - cpuBefore }
-  })
-}
-
-async function inScratch<T>(run: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
-  try {
-    return await run(folder)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+async function measure(scratch: string, run: (folder: string) => Promise<unknown>): Promise<Measured> {
+  const folder = await mkdtemp(path.join(scratch, 'way-'))
+  const cpuBefore = readCpuSeconds()
+  const before = performance.now()
+  await run(folder)
+  return { seconds: (performance.now() - before) / 1000, cpuSeconds: readCpuSeconds() - cpuBefore }
 }
 
 /** Of this process and of all children that it has waited for, proc_pid_stat(5): fields 14 to 17, in hundredths of a second. */
