@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { expectFailure, expectToGoOn } from './failure.ts'
 import type { Host } from './host.ts'
-import { bootMachine, configure, installedThings, startToReady, stop } from './machine.ts'
+import { bootMachine, installedThings, startToReady, stop } from './machine.ts'
 
 describe('a service that does not come up', () => {
   let host: Host
@@ -16,13 +16,6 @@ describe('a service that does not come up', () => {
 
   afterAll(async () => {
     await host.stop()
-  })
-
-  test('CM1902: ComfyUI cannot import a custom node', async () => {
-    await configure(host, { COMPONENTS: 'demo,broken-import' })
-    await expectFailure(host, { code: 'CM1902', unit: 'comfyui@gpu0.service', says: /node-broken-import/ })
-    await configure(host)
-    await expectToGoOn(host, installed)
   })
 
   test('CM2001: Redis is down', async () => {

@@ -64,7 +64,6 @@ describe('the evidence of a ComfyUI', () => {
 
   beforeAll(async () => {
     host = await bootMachine('evidence', { ...ORDINARY, COMPONENTS: 'demo,evidence,broken-import' })
-    await host.write(ONCE, '[Service]\nRestart=no\n')
   })
 
   afterAll(async () => {
@@ -76,6 +75,7 @@ describe('the evidence of a ComfyUI', () => {
     await expectGap('CM1902', says)
     const [line] = await readJournal(host, 'COMFY_ERROR_CODE=CM1902', 'COMFY_EVENT=machine.step.failure')
     expect(line?.['COMFY_HINT']).toContain(`the package that has the Python module ${MODULE}`)
+    await host.write(ONCE, '[Service]\nRestart=no\n')
     await configure(host, ORDINARY)
     await startToReady(host)
     installed = await installedThings(host)
