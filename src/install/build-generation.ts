@@ -117,6 +117,7 @@ async function buildOnce(build: Build): Promise<Generation | undefined> {
   }
   const known = await readGeneration(context, id)
   if (known !== undefined) {
+    await files.remove(places.staging)
     note(context, `generation ${id} is there already`)
     return known
   }

@@ -14,18 +14,9 @@ export interface Expected {
 
 type Source = { readonly nodes?: readonly Partial<ExpectedNode>[]; readonly models?: readonly WantedModel[] }
 
-/**
- * What a ComfyUI is to have: the nodes of its generation's `machine.lock.json`, and from `components.json`, which is made anew
- * at each start and a lock is not, the models and what the component source says of nodes. Either may be absent.
- */
+/** What a ComfyUI is to have: what `machine.lock.json` of its generation says, or `components.json` where there is no lock. */
 export function parseExpected(lock: string | undefined, components: string | undefined): Expected {
-  const [locked, discovered] = [parse(lock), parse(components)]
-  const told = new Map(discovered?.nodes.map((node) => [node.name, node.classes]))
-  const nodes = (locked ?? discovered)?.nodes ?? []
-  return {
-    nodes: nodes.map((node) => ({ ...node, classes: told.get(node.name) ?? node.classes })),
-    models: (discovered ?? locked)?.models ?? [],
-  }
+  return parse(lock) ?? parse(components) ?? { nodes: [], models: [] }
 }
 
 function parse(text: string | undefined): Expected | undefined {

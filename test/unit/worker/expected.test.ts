@@ -15,12 +15,12 @@ test('the nodes are those of the generation, at its commits', () => {
   ])
 })
 
-test('models, and the classes of nodes, are those that the component source tells now', () => {
-  const lock = textOf([node('a', { classes: ['Old'] }), node('b', { classes: ['Kept'] }), node('c')], 'gone')
-  const components = textOf([node('a'), node('c', { classes: ['New'] })], 'ae')
+test('models and classes are those of the generation too: a canary has others than the machine', () => {
+  const lock = textOf([node('a', { classes: ['New'] })], 'new')
+  const components = textOf([node('a', { classes: ['Old'] })], 'old')
   const { nodes, models } = parseExpected(lock, components)
-  expect(nodes.map(({ classes }) => classes)).toEqual([[], ['Kept'], ['New']])
-  expect(models).toEqual([{ name: 'ae' }])
+  expect(nodes.map(({ classes }) => classes)).toEqual([['New']])
+  expect(models).toEqual([{ name: 'new' }])
 })
 
 test('one of both is enough, and none expects nothing', () => {
