@@ -7,6 +7,8 @@ import type { HttpHandler, HttpListen, HttpReply, HttpServer, ServerEvent } from
 const { createServer } = process.getBuiltinModule('node:http')
 
 const HEARTBEAT_MS = 15_000
+/** How long a server that closes goes on answering what it was asked. */
+const ANSWERING_MS = 1_000
 /** A reader that leaves this much unread is dropped. */
 const UNREAD_BYTES = 1024 * 1024
 const MOST_READERS = 128
@@ -16,7 +18,11 @@ const COMMON_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 
 /** Serves HTTP/1.1 on an inherited socket or a port; resolves when it listens. Throws CM1201 when the port is taken. */
 export async function serveHttp(handler: HttpHandler, where: HttpListen): Promise<HttpServer> {
   const readers = new Set<ServerResponse>()
+  let isClosing = false
   const server = createServer({ connectionsCheckingInterval: 30_000 }, (request, response) => {
+    response.once('close', () => {
+      if (isClosing) server.closeIdleConnections()
+    })
     handle(request, response, handler, readers).catch((error: unknown) => {
       handler.failed(error)
       refuse(response)
@@ -39,10 +45,13 @@ export async function serveHttp(handler: HttpHandler, where: HttpListen): Promis
     },
     async close() {
       clearInterval(heartbeat)
+      isClosing = true
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const reader of readers) reader.end()
-      server.closeAllConnections()
+      // Who has asked gets an answer; who goes on asking gets it from the next server.
+      const patience = setTimeout(() => server.closeAllConnections(), ANSWERING_MS)
       await closed
+      clearTimeout(patience)
     },
   }
 }

@@ -67,6 +67,14 @@ describe('a start in the middle of which', () => {
     return await invocationOf(host)
   }
 
+  /** Waits for the end of the start; one that ends otherwise is told with what the machine says of it. */
+  const waitUntil = async (how: 'is-active' | 'is-failed'): Promise<void> => {
+    await host.waitFor(`systemctl ${how} comfy-machine`, 60_000).catch(async (error: unknown) => {
+      const said = await host.exec('comfy-machine status; journalctl -b -p warning -o short-precise -n 60')
+      throw new Error(`${String(error)}\n${said.stdout}`)
+    })
+  }
+
   test.each([
     ['systemd reloads its units', 'for i in 1 2 3; do systemctl daemon-reload; done'],
     ['systemd executes itself anew', 'systemctl daemon-reexec'],
@@ -78,7 +86,7 @@ describe('a start in the middle of which', () => {
     await setFaults(host, 'models', { match: 'demo', kind: 'slow', delay_ms: 2_500 })
     const trace = await startUntil('comfy-install-models')
     await host.must(disturb)
-    await host.waitFor('systemctl is-active comfy-machine', 60_000)
+    await waitUntil('is-active')
     expect(await show(host, 'comfy-machine.service', 'NRestarts', 'InvocationID')).toEqual({
       NRestarts: '0',
       InvocationID: trace,
@@ -97,7 +105,7 @@ describe('a start in the middle of which', () => {
     ['the bus is started anew again and again', 'for i in 1 2 3 4; do sleep 0.4; systemctl restart dbus; done'],
   ])('%s, from its begin, is as exact as any other', async (_, disturb) => {
     await host.must(`systemctl start --no-block comfy-machine; ${disturb}`)
-    await host.waitFor('systemctl is-active comfy-machine', 60_000)
+    await waitUntil('is-active')
     const trace = await invocationOf(host)
     expect(await show(host, 'comfy-machine.service', 'NRestarts')).toEqual({ NRestarts: '0' })
     expect(await readStatus(host)).toMatchObject({ phase: 'ready', trace_id: trace, failing: [] })
@@ -109,7 +117,7 @@ describe('a start in the middle of which', () => {
     await setFaults(host, 'api', { match: '.', kind: 'slow', delay_ms: 2_000 })
     const trace = await startUntil('comfy-discover')
     await host.must(AWAY)
-    await host.waitFor('systemctl is-active comfy-machine', 60_000)
+    await waitUntil('is-active')
     const spans = await waitForTrace(host, trace)
     const states = STEPS.map(({ event }) => spans.find(({ name }) => name === event)?.attributes['step.state'])
     expect(states).toEqual(STEPS.map(({ number }) => (number === 18 ? 'skipped' : 'done')))
@@ -125,7 +133,7 @@ describe('a start in the middle of which', () => {
     await setFaults(host, 'api', { match: '.', kind: 'slow', delay_ms: 2_000 })
     const trace = await startUntil('comfy-discover')
     await host.must(AWAY)
-    await host.waitFor('systemctl is-failed comfy-machine', 60_000)
+    await waitUntil('is-failed')
     const status = await readStatus(host)
     expect(status).toMatchObject({ phase: 'failed', trace_id: trace })
     expect(status.failing.map(({ step, code }) => [step, code])).toEqual([[18, 'CM1802']])
