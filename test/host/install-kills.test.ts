@@ -92,7 +92,7 @@ describe(`${KILLS} kills of an installation (COMFY_TEST_SEED=${SEED})`, () => {
     const whom = how < 0.4 ? 'main' : 'all'
     const also = how > 0.7 ? '; systemctl kill --signal=KILL "comfy-sandbox@*.service" 2>/dev/null' : ''
     await host.exec(
-      `systemctl start --no-block ${UPDATE}; sleep ${(ms / 1000).toFixed(3)}; systemctl kill --signal=KILL --kill-whom=${whom} ${UPDATE}${also}; while systemctl is-active ${UPDATE} | grep -q activ; do sleep 0.02; done; systemctl reset-failed ${UPDATE} 2>/dev/null; true`,
+      `systemctl start --no-block ${UPDATE}; sleep ${(ms / 1000).toFixed(3)}; systemctl kill --signal=KILL --kill-whom=${whom} ${UPDATE}${also}; while systemctl is-active ${UPDATE} | grep -qE '^(de)?activating|^reloading'; do sleep 0.02; done; systemctl reset-failed ${UPDATE} 2>/dev/null; true`,
     )
   }
 
