@@ -13,7 +13,17 @@ const LINES = 240
 const CHANGED_FILES = 3
 const CHANGED_LINES = 3
 const ADDED_LINES = 4
-const PACKAGES = ['numpy>=1.26', 'pillow', 'opencv-python-headless', 'scipy', 'tqdm', 'requests', 'einops', 'pyyaml']
+/** Requirements that the nodes have, two thirds of them each. */
+export const PACKAGES = [
+  'numpy>=1.26',
+  'pillow',
+  'opencv-python-headless',
+  'scipy',
+  'tqdm',
+  'requests',
+  'einops',
+  'pyyaml',
+]
 
 const WORDS =
   `image mask latent model clip vae strength width height batch samples noise seed steps sampler scheduler denoise torch tensor device

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { benchCommands } from './commands.ts'
 import { type Finding, findingsTable } from './figures.ts'
+import { benchGenerations } from './generations.ts'
 import { benchLatency } from './latency.ts'
 import type { BenchOptions } from './machine.ts'
 import { benchNodes } from './nodes.ts'
@@ -10,6 +11,7 @@ import { benchTelemetry } from './telemetry.ts'
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Finding[]>>> = {
   commands: benchCommands,
+  generations: benchGenerations,
   latency: benchLatency,
   nodes: benchNodes,
   resident: benchResident,
