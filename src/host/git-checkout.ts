@@ -1,7 +1,8 @@
 import { constants, copyFile, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
-import { type GitCommand, withoutUser } from './git-command.ts'
+import { withoutUser } from '../install/component-safety.ts'
+import type { GitCommand } from './git-command.ts'
 import { listPacks } from './git-mirrors.ts'
 import type { ExecResult, Files } from './ports.ts'
 

@@ -1,4 +1,5 @@
 import { type ErrorCode, MachineError } from '../errors.ts'
+import { withoutUser } from '../install/component-safety.ts'
 import { failureLine, gitFailureType, receivedBytes } from '../install/git-output.ts'
 import type { Exec, ExecResult } from './ports.ts'
 
@@ -96,11 +97,6 @@ export function toDiskError(thrown: unknown): unknown {
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return thrown
   return new MachineError('CM0402', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown })
-}
-
-/** A URL without user and password. */
-export function withoutUser(url: string): string {
-  return url.replace(/^([a-z+]+:\/\/)[^/]*@/, '$1')
 }
 
 const inMiB = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`

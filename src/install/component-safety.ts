@@ -81,5 +81,5 @@ export function safeVariable(value: string | null | undefined, what: string): st
 
 /** A URL without the user and password in it. */
 export function withoutUser(url: string): string {
-  return url.replace(/:\/\/[^@/]*@/, '://')
+  return url.replace(/:\/\/[^/]*@/, '://')
 }

@@ -6,6 +6,7 @@ import {
   safeName,
   safeRevision,
   safeVariable,
+  withoutUser,
 } from '../../../src/install/component-safety.ts'
 
 const refused = expect.objectContaining({ code: 'CM1607' })
@@ -83,4 +84,13 @@ describe('safeRevision, safeModelUrl, safeVariable', () => {
     expect(safeVariable('HF_TOKEN', 'a')).toBe('HF_TOKEN')
     expect(() => safeVariable('../HF', 'a')).toThrow(refused)
   })
+})
+
+it.each([
+  ['https://me:secret@git.example/a.git', 'https://git.example/a.git'],
+  ['https://me:p@ss@git.example/a.git', 'https://git.example/a.git'],
+  ['https://git.example/a@b.git', 'https://git.example/a@b.git'],
+  ['git@git.example:a.git', 'git@git.example:a.git'],
+])('no user and no password is left of %s', (url, shown) => {
+  expect(withoutUser(url)).toBe(shown)
 })
