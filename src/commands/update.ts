@@ -79,7 +79,7 @@ async function update(manager: Manager, workspace: string, options: UpdateOption
 async function writeWish(locked: string | undefined): Promise<readonly string[]> {
   const { plan, units } = await makePlan([])
   await systemFiles.makeDirectory(UPDATE_DIRECTORY, 0o755)
-  const lockFile = locked === undefined ? plan.components.lockFile : path.join(UPDATE_DIRECTORY, 'machine.lock.json')
+  const lockFile = locked === undefined ? plan.components.lockFile : path.join(UPDATE_DIRECTORY, LOCK_FILE)
   if (locked !== undefined && lockFile !== null) {
     const text = await systemFiles.readText(locked)
     if (text === undefined)

@@ -155,7 +155,7 @@ async function describe(repository: string): Promise<string> {
   const refs = (await readdir(join(repository, REFS))).map((name) => join(REFS, name))
   const lines = await Promise.all(
     [...others, ...refs, ...packs].map(async (name) => {
-      const found = await stat(join(repository, name)).catch(() => undefined)
+      const found = await stat(join(repository, name)).catch(ifMissing)
       return found === undefined ? [] : [`${found.size} ${name}\n`]
     }),
   )
@@ -181,7 +181,7 @@ async function agrees(files: Files, mirror: string, commit: string): Promise<boo
 /** gitformat-pack(5): a pack ends with its checksum, and its index with the same one and that of its own. */
 async function isSealed(pack: string, bytes: number): Promise<boolean> {
   const index = pack.replace(/\.pack$/, '.idx')
-  const size = (await stat(index).catch(() => undefined))?.size ?? 0
+  const size = (await stat(index).catch(ifMissing))?.size ?? 0
   const [ours, theirs] = await Promise.all([readAt(pack, bytes - 20), readAt(index, size - 40)])
   return ours.length === 20 && ours.equals(theirs)
 }
@@ -196,4 +196,8 @@ async function readAt(path: string, from: number): Promise<Buffer> {
   } finally {
     await handle.close()
   }
+}
+
+function ifMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
 }
