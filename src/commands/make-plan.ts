@@ -1,3 +1,4 @@
+import { unitPath } from '../apply/diff.ts'
 import { loadConfig, type MachineConfig } from '../config/load-config.ts'
 import { loadMapping } from '../config/load-mapping.ts'
 import { errorOfProblems } from '../config/problem.ts'
@@ -39,6 +40,16 @@ export async function makePlan(envFiles: readonly string[]): Promise<PlannedStar
   const identity = { version: VERSION, traceId: await runningTraceId() }
   const plan = planMachine(loaded.config, mapping.mapping, hardware, identity)
   return { plan, units: renderUnits(plan, await readTemplates(systemFiles)), config: loaded.config }
+}
+
+/** What would happen to units: `+ NAME` for one that is not there, `~ NAME` for one with another text; nothing for the rest. */
+export async function changesOf(units: readonly RenderedUnit[]): Promise<readonly string[]> {
+  const differs = async ({ name, text }: RenderedUnit): Promise<string | undefined> => {
+    const present = await systemFiles.readText(unitPath(name))
+    if (present === text) return undefined
+    return present === undefined ? `+ ${name}` : `~ ${name}`
+  }
+  return (await Promise.all(units.map(differs))).filter((change) => change !== undefined)
 }
 
 async function runningTraceId(): Promise<string> {

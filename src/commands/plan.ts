@@ -5,8 +5,7 @@ import type { Terminal } from '../host/ports.ts'
 import { type InstallationPreview, isUnchanged } from '../install/preview.ts'
 import { previewLines } from '../install/preview-text.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import type { RenderedUnit } from '../render/render-units.ts'
-import { makePlan } from './make-plan.ts'
+import { changesOf, makePlan } from './make-plan.ts'
 import { previewInstallation } from './preview.ts'
 
 const EXIT_SAME = 0
@@ -40,15 +39,6 @@ export async function renderCommand(
     else await systemFiles.writeText(path.join(options.out, name), text)
   }
   return EXIT_SAME
-}
-
-async function changesOf(units: readonly RenderedUnit[]): Promise<readonly string[]> {
-  const differs = async ({ name, text }: RenderedUnit): Promise<string | undefined> => {
-    const present = await systemFiles.readText(unitPath(name))
-    if (present === text) return undefined
-    return present === undefined ? `+ ${name}` : `~ ${name}`
-  }
-  return (await Promise.all(units.map(differs))).filter((change) => change !== undefined)
 }
 
 /** Units that stop for a moment: those whose file changes, and with a new generation every ComfyUI and its worker. */

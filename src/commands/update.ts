@@ -1,5 +1,4 @@
 import path from 'node:path'
-import { unitPath } from '../apply/diff.ts'
 import { MachineError } from '../errors.ts'
 import { systemClock } from '../host/clock.ts'
 import { systemFiles } from '../host/files.ts'
@@ -8,13 +7,12 @@ import { connectManager } from '../host/systemd-manager.ts'
 import { parseReport } from '../observe/parse-report.ts'
 import { LOCK_FILE } from '../plan/places.ts'
 import { RUN_DIRECTORY } from '../plan/plan.ts'
-import type { RenderedUnit } from '../render/render-units.ts'
 import { REPORT_FILE, type ReportLine } from '../report.ts'
 import type { RolloutRequest } from '../rollout/plan-rollout.ts'
 import { REQUEST_FILE, readPointers, UPDATE_DIRECTORY } from '../rollout/read-pointers.ts'
 import { followRollout, openProgressLine, type ProgressLine } from './follow-rollout.ts'
 import { judgeMachine, readMachineNow, requireRoot } from './machine-now.ts'
-import { makePlan } from './make-plan.ts'
+import { changesOf, makePlan } from './make-plan.ts'
 import { type ChangeOptions, tellOutcome } from './tell-outcome.ts'
 
 const UNIT = 'comfy-update.service'
@@ -91,14 +89,7 @@ async function writeWish(locked: string | undefined): Promise<readonly string[]>
   await systemFiles.writeText(path.join(UPDATE_DIRECTORY, 'plan.json'), `${JSON.stringify(wish, null, 2)}\n`)
   const request: RolloutRequest = { schema: 1, kind: 'update', generation: null, atUs: systemClock.nowUs() }
   await systemFiles.writeText(REQUEST_FILE, `${JSON.stringify(request)}\n`)
-  return changedUnits(units)
-}
-
-async function changedUnits(units: readonly RenderedUnit[]): Promise<readonly string[]> {
-  const isSame = async ({ name, text }: RenderedUnit): Promise<boolean> =>
-    (await systemFiles.readText(unitPath(name))) === text
-  const same = await Promise.all(units.map(isSame))
-  return units.filter((_, index) => same[index] === false).map(({ name }) => name)
+  return (await changesOf(units)).map((change) => change.slice(2))
 }
 
 /** Runs the installer of the update; resolves to the id of the generation that it wants, where it says so. */

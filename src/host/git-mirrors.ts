@@ -70,12 +70,11 @@ export function openMirrors(files: Files, directory: string): Mirrors {
   }
 
   async function commits(url: string): Promise<readonly string[]> {
-    const start = `${keyOf(url)}-`
-    const found = (await files.list(directory)).filter((name) => name.startsWith(start) && name.endsWith('.git'))
+    const found = mirroredCommits(await files.list(directory), url)
     const dated = await Promise.all(
-      found.map(async (name) => ({ name, ms: (await files.stat(join(directory, name)))?.mtimeMs ?? 0 })),
+      found.map(async (commit) => ({ commit, ms: (await files.stat(path(url, commit)))?.mtimeMs ?? 0 })),
     )
-    return dated.sort((a, b) => b.ms - a.ms).map(({ name }) => name.slice(start.length, -'.git'.length))
+    return dated.sort((a, b) => b.ms - a.ms).map(({ commit }) => commit)
   }
 
   async function isWhole(url: string, commit: string): Promise<boolean> {
