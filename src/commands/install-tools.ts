@@ -4,8 +4,8 @@ import type { Git, HttpClient, PythonEnvironments } from '../host/install-ports.
 import type { Exec } from '../host/ports.ts'
 import type { BuildTools } from '../install/build-generation.ts'
 import { createHeartbeat, type InstallContext, note, traceOf } from '../install/context.ts'
-import type { ModelTools } from '../install/models.ts'
 import { DEFAULT_RETRY } from '../install/retry.ts'
+import type { ModelTools } from '../models/install-models.ts'
 import { placesOf } from '../plan/places.ts'
 import { SANDBOX_SOCKET } from '../plan/plan.ts'
 

@@ -102,7 +102,7 @@ const INSTALLERS: Readonly<Record<Installer, (context: InstallContext) => Promis
     await installNodes(context, () => openBuildFor(context))
   },
   async models(context) {
-    const { installModels } = await import('../install/models.ts')
+    const { installModels } = await import('../models/install-models.ts')
     const models = modelTools(context)
     await installModels(context, models.open).finally(() => models.close())
   },
@@ -113,10 +113,14 @@ const INSTALLERS: Readonly<Record<Installer, (context: InstallContext) => Promis
     const tools = {
       openHttp: () => openHttpFor(context),
       openBuild: () => openBuildFor(context),
-      openModels: () => {
+      async bringModels(componentsFile: string) {
+        const { installModels } = await import('../models/install-models.ts')
         // ComfyUI may change the models, and nothing else that is installed.
-        process.umask(0o002)
-        return models.open()
+        const open = () => {
+          process.umask(0o002)
+          return models.open()
+        }
+        await installModels(context, open, componentsFile)
       },
     }
     await installUpdate(context, tools).finally(() => models.close())

@@ -5,7 +5,7 @@ import type { Files, Terminal } from '../host/ports.ts'
 import type { WantedModel } from '../install/components.ts'
 import { isGenerationId } from '../install/generation.ts'
 import type { MachineLock } from '../install/machine-lock.ts'
-import { MODEL_INDEX, type ModelIndex, type VerifiedFile } from '../install/model-plan.ts'
+import { MODEL_INDEX, type ModelIndex, type VerifiedFile } from '../models/model-plan.ts'
 import { COMPLETE_FILE, LOCK_FILE, placesOf } from '../plan/places.ts'
 import { readMachineNow } from './machine-now.ts'
 

@@ -15,10 +15,11 @@ import { type InstallContext, parseRecord } from '../install/context.ts'
 import { discoverComponents } from '../install/discover.ts'
 import { readCurrent } from '../install/generations.ts'
 import type { MachineLock } from '../install/machine-lock.ts'
-import { MODEL_INDEX, type ModelIndex } from '../install/model-plan.ts'
-import { type InstallationPreview, type ModelFacts, previewChanges } from '../install/preview.ts'
+import { type InstallationPreview, previewChanges } from '../install/preview.ts'
 import { networkVariables } from '../install/python-packages.ts'
 import { readInterpreter, wishKey } from '../install/wish.ts'
+import { MODEL_INDEX, type ModelIndex } from '../models/model-plan.ts'
+import { type ModelFacts, previewModels } from '../models/preview-models.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
 
@@ -44,7 +45,7 @@ export async function previewInstallation(plan: MachinePlan, config: MachineConf
     isSameWish: current !== undefined && (await isSameWish(context, nodes, current.lock, components?.lock)),
     isLocked: plan.components.lockFile !== null,
     mirrors: await findMirrors(plan, urls),
-    models: await readModels(context, models),
+    models: previewModels(await readModels(context, models)),
   })
   const { bytes: freeBytes } = await systemFiles.freeSpace(await nearest(systemFiles, plan.paths.models))
   const neededBytes = preview.downloadBytes

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
-import { judgeStatus } from '../install/resume.ts'
+import { judgeStatus } from '../models/resume.ts'
 import { openAgent } from './http-client.ts'
 
 const MAX_REDIRECTS = 10

@@ -1,4 +1,5 @@
-import type { InstallationPreview, ModelChange, NodeChange } from './preview.ts'
+import type { ModelChange } from '../models/preview-models.ts'
+import type { InstallationPreview, NodeChange } from './preview.ts'
 
 const SIGNS = { add: '+', update: '~', remove: '-', same: ' ' } as const
 const SOURCES = {

@@ -1,6 +1,6 @@
-import type { WantedModel, WantedNode } from './components.ts'
+import type { ModelChange } from '../models/preview-models.ts'
+import type { WantedNode } from './components.ts'
 import type { LockedNode, MachineLock } from './machine-lock.ts'
-import { missingBytes, planModel, type VerifiedFile } from './model-plan.ts'
 
 /** What happens to a part of the machine. */
 export type Change = 'same' | 'add' | 'update' | 'remove'
@@ -16,17 +16,6 @@ export interface NodeChange {
   readonly to: string | null
   /** clone: nothing of it is in the cache. fetch: the cache has its repository, not yet the commit. */
   readonly source: 'nothing' | 'cache' | 'fetch' | 'clone'
-}
-
-/** One model that has to be read or downloaded. */
-export interface ModelChange {
-  readonly name: string
-  readonly path: string | null
-  readonly action: 'verify' | 'download' | 'find'
-  /** Bytes still to be downloaded; null when the size is not known. */
-  readonly bytes: number | null
-  /** Host that it comes from. */
-  readonly host: string | null
 }
 
 /** What an installation now would do, without the units. */
@@ -68,22 +57,12 @@ export interface PreviewFacts {
   readonly isLocked: boolean
   /** Commits that the cache has, by URL. */
   readonly mirrors: ReadonlyMap<string, readonly string[]>
-  readonly models: readonly ModelFacts[]
-}
-
-/** A wanted model and its file. */
-export interface ModelFacts {
-  readonly model: WantedModel
-  readonly file: { readonly bytes: number; readonly mtimeMs: number } | undefined
-  readonly known: VerifiedFile | undefined
-  /** Bytes of an unfinished download. */
-  readonly partBytes: number
+  readonly models: readonly ModelChange[]
 }
 
 /** Compares what is wanted with what is installed. */
 export function previewChanges(facts: PreviewFacts): Preview {
-  const { lock, isSameWish } = facts
-  const models = facts.models.flatMap(modelChange)
+  const { lock, isSameWish, models } = facts
   return {
     comfyui: comfyuiChange(facts),
     nodes: nodeChanges(facts),
@@ -137,15 +116,4 @@ function nodeChange(node: WantedNode, installed: LockedNode | undefined, mirrors
 /** What of a node is part of a generation beside its commit. */
 function keyOf({ url, recursive, requirements, env, customScript }: WantedNode): string {
   return JSON.stringify([url, recursive, requirements, env, customScript])
-}
-
-function modelChange({ model, file, known, partBytes }: ModelFacts): readonly ModelChange[] {
-  const { name, path } = model
-  if (path === null) return file === undefined ? [{ name, path, action: 'find', bytes: null, host: null }] : []
-  const action = planModel(model, file, known)
-  if (action === 'keep') return []
-  const host = model.url === null ? null : new URL(model.url).host
-  if (action === 'verify') return [{ name, path, action, bytes: null, host }]
-  const bytes = model.estimatedBytes === 0 ? null : missingBytes([{ estimatedBytes: model.estimatedBytes, partBytes }])
-  return [{ name, path, action, bytes, host }]
 }

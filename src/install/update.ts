@@ -6,7 +6,6 @@ import { NEXT_COMPONENTS_FILE, readComponents } from './components.ts'
 import { type InstallContext, note, progress } from './context.ts'
 import { discoverComponents } from './discover.ts'
 import { readCurrent } from './generations.ts'
-import { installModels, type ModelTools } from './models.ts'
 import { provideGeneration } from './provide-generation.ts'
 import { DEFAULT_RETRY } from './retry.ts'
 
@@ -14,7 +13,8 @@ import { DEFAULT_RETRY } from './retry.ts'
 export interface UpdateTools {
   readonly openHttp: () => Promise<HttpClient>
   readonly openBuild: () => Promise<BuildTools>
-  readonly openModels: () => Promise<ModelTools>
+  /** Brings the models of a file of components. */
+  readonly bringModels: (componentsFile: string) => Promise<void>
 }
 
 /**
@@ -33,7 +33,7 @@ export async function installUpdate(context: InstallContext, tools: UpdateTools)
   }
   let brought: Promise<void> | undefined
   const bringModels = (): Promise<void> => {
-    brought ??= installModels(context, tools.openModels, NEXT_COMPONENTS_FILE)
+    brought ??= tools.bringModels(NEXT_COMPONENTS_FILE)
     return brought
   }
   progress(context, 'asking what ComfyUI is at')

@@ -1,6 +1,6 @@
 import { MachineError, messageOf } from '../errors.ts'
 import type { ComfyUI, Files } from '../host/ports.ts'
-import type { VerifiedFile } from '../install/model-plan.ts'
+import type { VerifiedFile } from '../models/model-plan.ts'
 import type { EvidenceDocument, NodeEvidence } from './evidence-document.ts'
 import { type PromptEvidencePorts, tryPrompt } from './evidence-prompt.ts'
 import type { Expected, ExpectedNode } from './expected.ts'

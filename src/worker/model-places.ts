@@ -2,7 +2,7 @@ import path from 'node:path'
 import { MachineError, messageOf } from '../errors.ts'
 import type { Files } from '../host/ports.ts'
 import type { WantedModel } from '../install/components.ts'
-import type { ModelIndex, VerifiedFile } from '../install/model-plan.ts'
+import type { ModelIndex, VerifiedFile } from '../models/model-plan.ts'
 import type { Gap } from './gap.ts'
 
 /** What the look at models needs. */

@@ -89,6 +89,7 @@ describe('data flows one way', () => {
   test('no room takes values of a command, of the start or of the rooms beside the line', () => {
     const allowed: Readonly<Record<string, readonly string[]>> = {
       install: [...LINE, 'install'],
+      models: [...LINE, 'install', 'models'],
       worker: [...LINE, 'worker'],
       health: [...LINE, 'health', 'install', 'worker'],
       rollout: [...LINE, 'rollout'],

@@ -3,6 +3,7 @@ import type { WantedModel, WantedNode } from '../../../src/install/components.ts
 import type { LockedNode, MachineLock } from '../../../src/install/machine-lock.ts'
 import { isUnchanged, type Preview, type PreviewFacts, previewChanges } from '../../../src/install/preview.ts'
 import { previewLines } from '../../../src/install/preview-text.ts'
+import { previewModels } from '../../../src/models/preview-models.ts'
 
 const A = 'a'.repeat(40)
 const B = 'b'.repeat(40)
@@ -128,7 +129,7 @@ describe('models', () => {
     const file = { bytes: 10, mtimeMs: 1 }
     const preview = previewChanges(
       facts({
-        models: [
+        models: previewModels([
           { model: model('kept'), file, known: { ...file, sha256: null }, partBytes: 0 },
           {
             model: model('half', { estimatedBytes: 3_000_000_000 }),
@@ -139,7 +140,7 @@ describe('models', () => {
           { model: model('unknown'), file: undefined, known: undefined, partBytes: 0 },
           { model: model('foreign', { sha256: 'c'.repeat(64) }), file, known: undefined, partBytes: 0 },
           { model: model('named', { path: null, url: null }), file: undefined, known: undefined, partBytes: 0 },
-        ],
+        ]),
       }),
     )
     expect(preview.models.map(({ name, action, bytes }) => [name, action, bytes])).toEqual([
@@ -158,7 +159,9 @@ test('the text lists what changes and counts what stays', () => {
     facts({
       nodes: [node('one'), node('three', { commit: B })],
       isSameWish: false,
-      models: [{ model: model('ae', { estimatedBytes: 335e6 }), file: undefined, known: undefined, partBytes: 0 }],
+      models: previewModels([
+        { model: model('ae', { estimatedBytes: 335e6 }), file: undefined, known: undefined, partBytes: 0 },
+      ]),
     }),
   )
   const disk = { path: '/m', neededBytes: 335e6, freeBytes: 1e6, fits: false }

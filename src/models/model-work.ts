@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { MachineError } from '../errors.ts'
+import type { WantedModel } from '../install/components.ts'
+import { type InstallContext, note, reportChild, reportFacts, spanOf } from '../install/context.ts'
 import type { ReportedAttempt } from '../report.ts'
-import type { WantedModel } from './components.ts'
-import { type InstallContext, note, reportChild, reportFacts, spanOf } from './context.ts'
 import { type ModelAction, planModel, type VerifiedFile } from './model-plan.ts'
 
 const MIB = 1024 * 1024

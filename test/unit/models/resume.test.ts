@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { judgeStatus, parseContentRange, parsePartRecord, planResume } from '../../../src/install/resume.ts'
+import { judgeStatus, parseContentRange, parsePartRecord, planResume } from '../../../src/models/resume.ts'
 
 const record = { url: 'https://m.example/a', etag: '"v1"', lastModified: null, total: 100 }
 const wanted = { url: 'https://m.example/a', bytes: null, sha256: null }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { missingBytes, planModel, renderProgress } from '../../../src/install/model-plan.ts'
+import { missingBytes, planModel, renderProgress } from '../../../src/models/model-plan.ts'
 
 const file = { bytes: 10, mtimeMs: 5 }
 const known = { ...file, sha256: 'aa' }

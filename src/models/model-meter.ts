@@ -1,7 +1,7 @@
+import { createHeartbeat, type InstallContext } from '../install/context.ts'
+import { openTeller, type Told } from '../install/teller.ts'
 import type { Progress } from '../report.ts'
-import { createHeartbeat, type InstallContext } from './context.ts'
 import { renderProgress } from './model-plan.ts'
-import { openTeller, type Told } from './teller.ts'
 
 /** The rate is that of so many microseconds before now. */
 const WINDOW_US = 5_000_000

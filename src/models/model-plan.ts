@@ -1,6 +1,6 @@
 import { formatDuration } from '../emit/duration.ts'
+import type { WantedModel } from '../install/components.ts'
 import type { Progress } from '../report.ts'
-import type { WantedModel } from './components.ts'
 
 /** What was found of a model's file when it was last read whole; `sha256` null when nobody asked for it. */
 export interface VerifiedFile {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createMeter } from '../../../src/install/model-meter.ts'
-import { type MemoryContext, memoryContext } from './context.ts'
+import { createMeter } from '../../../src/models/model-meter.ts'
+import { type MemoryContext, memoryContext } from '../install/context.ts'
 
 const MB = 1_000_000
 

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { MachineError } from '../../../src/errors.ts'
 import type { Downloader } from '../../../src/host/install-ports.ts'
 import type { WantedModel } from '../../../src/install/components.ts'
-import { installModels } from '../../../src/install/models.ts'
+import { installModels } from '../../../src/models/install-models.ts'
 import type { ReportChild } from '../../../src/report.ts'
 import { spanIdOf } from '../../../src/trace-context.ts'
-import { INVOCATION, type MemoryContext, memoryContext } from './context.ts'
+import { INVOCATION, type MemoryContext, memoryContext } from '../install/context.ts'
 
 const MIB = 1024 * 1024
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type InstallContext, parseRecord } from './context.ts'
+import { type InstallContext, parseRecord } from '../install/context.ts'
 import { MODEL_INDEX, type ModelIndex, type VerifiedFile } from './model-plan.ts'
 
 /** The index of verified files while the installer runs. */
