@@ -33,6 +33,8 @@ export interface WantedModel {
   readonly estimatedBytes: number
   readonly sha256: string | null
   readonly authEnvVar: string | null
+  /** The machine is ready without it and brings it afterwards; absent for a model that is needed before the start. */
+  readonly when?: 'after_start'
   readonly sources: readonly string[]
 }
 

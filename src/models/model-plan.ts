@@ -7,6 +7,13 @@ export interface VerifiedFile {
   readonly bytes: number
   readonly mtimeMs: number
   readonly sha256: string | null
+  /**
+   * sha256 of the URL it was downloaded from. A source that declares no hash is held to what it served first: another file
+   * from the same URL is a mismatch.
+   */
+  readonly source?: string
+  /** The store brought it, and may remove it when nothing wants it any more. */
+  readonly brought?: true
 }
 
 /** `models.json` in the workspace: files of the models folder by relative path that need not be read again. */

@@ -52,3 +52,26 @@ export const LOCK_FILE = 'machine.lock.json'
 
 /** Name of the marker file of a whole generation, written last. */
 export const COMPLETE_FILE = '.complete'
+
+/** Where models lie by their content, below the models folder. An exported set, and what a mirror serves, has the same layout. */
+export interface StorePlaces {
+  /** `.store` in the models folder. ComfyUI does not look there. */
+  readonly root: string
+  /** `blobs/sha256/<hex>`: whole, verified, read-only files. */
+  readonly blobs: string
+  /** Downloads that are not whole. */
+  readonly partial: string
+  /** Whoever changes the store holds this file (flock(2)). */
+  readonly lock: string
+}
+
+/** The store of a models folder. */
+export function storeOf(models: string): StorePlaces {
+  const root = path.join(models, '.store')
+  return {
+    root,
+    blobs: path.join(root, 'blobs', 'sha256'),
+    partial: path.join(root, 'partial'),
+    lock: path.join(root, 'lock'),
+  }
+}
