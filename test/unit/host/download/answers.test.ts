@@ -95,7 +95,7 @@ test.each([0, 1, 100, 65_536, 1_000_001])('a file of %i bytes', async (size) => 
 
 test('an address that is good for a few requests is asked for anew', async () => {
   const partial = join(scratch(), 'a')
-  const source = `${server.url}/signed/3/models/a.bin?size=${SIZE}`
+  const source = `${server.url}/signed/10/models/a.bin?size=${SIZE}`
   await server.setFaults({ match: '/ticket/', kind: 'cut', at: 3_000_000, times: 8 })
   const { file, error } = await fetchFile({
     partial,

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { afterAll, onTestFinished } from 'vitest'
 import { type ErrorCode, MachineError } from '../../../../src/errors.ts'
-import { systemClock } from '../../../../src/host/clock.ts'
 import { openFetcher } from '../../../../src/host/download/fetcher.ts'
 import type { FetchedFile, FetchRequest, ModelSource } from '../../../../src/host/model-ports.ts'
 import type { ModelServer } from '../../../fixtures/model-server.ts'
@@ -18,11 +17,10 @@ type Options = Parameters<typeof openFetcher>[0]
 
 /** As the product's, with a test's patience. */
 export const OPTIONS = {
-  clock: systemClock,
   proxies: {},
   retry: { tries: 3, baseMs: 10, maxMs: 40 },
   limits: { connections: 8, connectionsPerHost: 8, rateLimit: null },
-  times: { connectMs: 1_000, stallMs: 400, slowMs: 20_000 },
+  times: { connectMs: 2_000, stallMs: 1_000, slowMs: 20_000 },
   allowInsecure: true,
 } satisfies Omit<Options, 'signal'>
 

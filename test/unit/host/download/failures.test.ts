@@ -152,7 +152,7 @@ describe('a size that does not fit', () => {
     const mostBytes = SIZE + 8 * MIB
     const faults = [{ kind: 'whole' }, { kind: 'endless' }] as const
     const { error, left } = await fetchBent(faults, { bytes, mostBytes })
-    expect(error?.code).toMatch(/^CM18(05|10)$/)
+    expect(error?.code).toBe(bytes === null ? 'CM1806' : 'CM1810')
     expect(left).toEqual(NOTHING)
     expect(await sentBy(server)).toBeLessThan(OPTIONS.retry.tries * (mostBytes + 16 * MIB))
   })
@@ -166,7 +166,7 @@ describe('a size that does not fit', () => {
 
   test('the largest size is kept where none is known', async () => {
     const { error } = await fetchBent([], { bytes: null, mostBytes: SIZE - 1 })
-    expect(error?.code).toMatch(/^CM18(05|10)$/)
+    expect(error?.code).toBe('CM1806')
     expect(await sentBy(server)).toBeLessThan(SIZE)
   })
 })
@@ -195,7 +195,7 @@ describe('wrong bytes', () => {
   test.each([[null], [1]])('416 (%s times)', async (times) => {
     const fault = { kind: 'status', status: 416, ...(times === null ? {} : { times }) } as const
     const { error, file } = await fetchBent([fault], { sha256 })
-    if (times === null) expect(error?.code).toMatch(/^CM18(02|05)$/)
+    if (times === null) expect(error?.code).toBe('CM1811')
     else expect(file?.sha256).toBe(sha256)
   })
 })

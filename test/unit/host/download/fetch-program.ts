@@ -1,31 +1,34 @@
-import { systemClock } from '../../../../src/host/clock.ts'
-import { openFetcher } from '../../../../src/host/download/fetcher.ts'
+import { MachineError } from '../../../../src/errors.ts'
+import { type FetcherOptions, openFetcher } from '../../../../src/host/download/fetcher.ts'
+import type { FetchRequest } from '../../../../src/host/model-ports.ts'
 
-/** Fetches a file and says how many bytes of it are there, each time that more are. */
-const [partial = '', url = '', bytes = '0', sha256 = ''] = process.argv.slice(2)
-const fetcher = openFetcher({
-  clock: systemClock,
-  signal: new AbortController().signal,
-  proxies: {},
-  retry: { tries: 3, baseMs: 10, maxMs: 40 },
-  limits: { connections: 8, connectionsPerHost: 8, rateLimit: null },
-  times: { connectMs: 1_000, stallMs: 2_000, slowMs: 20_000 },
-  allowInsecure: true,
-})
+/** What the program is given as its argument, in JSON. */
+export interface ProgramInput {
+  readonly options: Omit<FetcherOptions, 'signal'>
+  readonly request: Pick<FetchRequest, 'name' | 'partial' | 'sources' | 'bytes' | 'mostBytes' | 'sha256'>
+}
+
+/** One line of its output, in JSON: bytes that are there each time that more are, and how it ended. */
+export interface ProgramLine {
+  readonly there?: number
+  readonly sha256?: string
+  readonly code?: string
+  readonly type?: string
+}
+
+const { options, request } = JSON.parse(process.argv[2] ?? '{}') as ProgramInput
+const say = (line: ProgramLine): boolean => process.stdout.write(`${JSON.stringify(line)}\n`)
+const fetcher = openFetcher({ ...options, signal: new AbortController().signal })
 let there = 0
 const tell = (count: number): void => {
   there += count
-  process.stdout.write(`${there}\n`)
+  say({ there })
 }
-await fetcher.fetch({
-  name: 'a.bin',
-  partial,
-  sources: [{ url, token: null, tokenVariable: null }],
-  bytes: Number(bytes),
-  mostBytes: Number(bytes),
-  sha256,
-  onBytes: tell,
-  onResume: tell,
-  onRetry: (error) => process.stderr.write(`${error.message}\n`),
-})
+try {
+  const { sha256 } = await fetcher.fetch({ ...request, onBytes: tell, onResume: tell, onRetry: () => undefined })
+  say({ sha256 })
+} catch (error) {
+  if (!(error instanceof MachineError)) throw error
+  say({ code: error.code, type: error.type })
+}
 fetcher.close()

@@ -1,14 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ModelServer, openModelServer } from '../../../fixtures/model-server.ts'
 import { randomOf, SEED } from '../../../host/random.ts'
-import { fetchFile, fileOf, hashOfFile, leftOf, MIB, SIZE, scratch, sentBy } from './download-fixture.ts'
+import {
+  fetchFile,
+  fileOf,
+  hashOfFile,
+  leftOf,
+  MIB,
+  OPTIONS,
+  SIZE,
+  scratch,
+  sentBy,
+  sourceOf,
+} from './download-fixture.ts'
+import type { ProgramInput, ProgramLine } from './fetch-program.ts'
 
-const KILLS = 10
+const KILLS = 8
+const KILLED_SIZE = 256 * MIB
 /** So slow that nothing much is on its way when a fetch is stopped. */
 const RATE = 48 * MIB
 const PROGRAM = join(import.meta.dirname, 'fetch-program.ts')
@@ -86,10 +99,10 @@ describe('a fetch that was stopped is gone on with', () => {
   test('over one connection from a server without ranges: it begins anew', async () => {
     const partial = await fetchHalf({ sha256 })
     await server.setFaults({ match: 'a.bin', kind: 'whole' })
-    const { file, bytes } = await fetchFile({ partial, sources: [fileOf(server)], sha256 })
-    expect(file?.sha256).toBe(sha256)
+    const { file, bytes, resumed } = await fetchFile({ partial, sources: [fileOf(server)], sha256 })
+    expect(file).toMatchObject({ sha256, resumed: 0 })
     expect(await hashOfFile(partial)).toBe(sha256)
-    expect(bytes + (file?.resumed ?? 0)).toBe(SIZE)
+    expect(bytes + resumed).toBe(SIZE)
   })
 })
 
@@ -99,9 +112,9 @@ describe('a fetch that was stopped begins anew', () => {
     const partial = await fetchHalf()
     await server.setFaults({ match: 'a.bin', kind: 'version', version: 2 })
     const hash = known === null ? null : second
-    const { file, bytes } = await fetchFile({ partial, sources: [fileOf(server)], sha256: hash })
-    expect(file?.sha256).toBe(second)
-    expect(bytes).toBe(SIZE)
+    const { file, bytes, resumed } = await fetchFile({ partial, sources: [fileOf(server)], sha256: hash })
+    expect(file).toMatchObject({ sha256: second, resumed: 0 })
+    expect(bytes + resumed).toBe(SIZE)
     expect(await hashOfFile(partial)).toBe(second)
   })
 
@@ -161,7 +174,6 @@ test('a link in the place of a partial file is not followed', async () => {
   const folder = scratch()
   const target = join(folder, 'target')
   writeFileSync(target, 'precious')
-  const { symlinkSync } = await import('node:fs')
   symlinkSync(target, join(folder, 'a'))
   await fetchFile({ partial: join(folder, 'a'), sources: [fileOf(server)], sha256 }).catch(() => undefined)
   expect(readFileSync(target, 'utf8')).toBe('precious')
@@ -170,31 +182,39 @@ test('a link in the place of a partial file is not followed', async () => {
 describe(`${KILLS} kills (COMFY_TEST_SEED=${SEED})`, () => {
   const random = randomOf(SEED)
 
-  function start(partial: string): ChildProcess {
-    return spawn(process.execPath, [PROGRAM, partial, fileOf(server), String(SIZE), sha256], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+  function start(partial: string, hash: string): ChildProcess {
+    const request = {
+      name: 'k.bin',
+      partial,
+      sources: [sourceOf(fileOf(server, 'k.bin', KILLED_SIZE))],
+      bytes: KILLED_SIZE,
+      mostBytes: KILLED_SIZE,
+      sha256: hash,
+    }
+    const input: ProgramInput = { options: OPTIONS, request }
+    return spawn(process.execPath, [PROGRAM, JSON.stringify(input)], { stdio: ['ignore', 'pipe', 'inherit'] })
   }
 
   test('cost no more than what was on its way', async () => {
-    await server.setFaults({ match: 'a.bin', kind: 'rate', rate: RATE })
-    const partial = join(scratch(), 'a')
+    await server.setFaults({ match: 'k.bin', kind: 'rate', rate: KILLED_SIZE / 8 })
+    const partial = join(scratch(), 'k')
+    const hash = await server.hashOf('k.bin', KILLED_SIZE)
     for (let kill = 0; kill < KILLS; kill += 1) {
-      const child = start(partial)
+      const child = start(partial, hash)
       const ended = once(child, 'exit')
-      const at = (SIZE * (kill + random())) / (KILLS + 1)
+      const at = (KILLED_SIZE * (kill + random())) / (KILLS + 1)
       for await (const line of createInterface({ input: child.stdout ?? process.stdin })) {
-        if (Number(line) < at) continue
+        if (((JSON.parse(line) as ProgramLine).there ?? KILLED_SIZE) < at) continue
         child.kill('SIGKILL')
         break
       }
       expect(await ended, `kill ${kill} at ${at}`).toEqual([null, 'SIGKILL'])
       expect(existsSync(partial)).toBe(true)
     }
-    const child = start(partial)
+    const child = start(partial, hash)
     child.stdout?.resume()
     expect(await once(child, 'exit')).toEqual([0, null])
-    expect(await hashOfFile(partial)).toBe(sha256)
-    expect(await sentBy(server)).toBeLessThan(SIZE * 1.05)
+    expect(await hashOfFile(partial)).toBe(hash)
+    expect(await sentBy(server)).toBeLessThan(KILLED_SIZE * 1.05)
   }, 60_000)
 })

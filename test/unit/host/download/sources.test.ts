@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { systemClock } from '../../../../src/host/clock.ts'
 import { openFetcher } from '../../../../src/host/download/fetcher.ts'
 import { type ModelServer, openModelServer } from '../../../fixtures/model-server.ts'
 import { fetchFile, fileOf, hashOfFile, leftOf, OPTIONS, SIZE, scratch, sentBy, sourceOf } from './download-fixture.ts'
@@ -89,7 +88,8 @@ describe('the first source that has the file brings it', () => {
 
   test('what a mirror brought before it went away is kept', async () => {
     const away = { match: 'blobs', kind: 'status', status: 404, after: 5 } as const
-    await mirror.setFaults(away)
+    // So slow that nothing much is on its way when it goes.
+    await mirror.setFaults(away, { match: 'blobs', kind: 'rate', rate: SIZE })
     const partial = join(scratch(), 'a')
     const { file } = await fetchFile({ partial, sources: both(), sha256 })
     expect(file?.sha256).toBe(sha256)
@@ -168,7 +168,7 @@ describe('a token', () => {
 
 describe('the size', () => {
   const sizeOf = async (...urls: readonly string[]): Promise<number | null> => {
-    const fetcher = openFetcher({ ...OPTIONS, clock: systemClock, signal: new AbortController().signal })
+    const fetcher = openFetcher({ ...OPTIONS, signal: new AbortController().signal })
     try {
       return await fetcher.sizeOf(urls.map((url) => sourceOf(url, TOKEN)))
     } finally {

@@ -1,10 +1,17 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { ModelSource } from '../../../../src/host/model-ports.ts'
 import { type ModelServer, openModelServer } from '../../../fixtures/model-server.ts'
 import { type ForwardProxy, openForwardProxy } from '../../../host/forward-proxy.ts'
-import { fetchFile, fileOf, makeScratch, SIZE, scratch, sourceOf } from './download-fixture.ts'
+import { fetchFile, fileOf, makeScratch, OPTIONS, SIZE, scratch, sourceOf } from './download-fixture.ts'
+import type { ProgramInput, ProgramLine } from './fetch-program.ts'
+
+const PROGRAM = join(import.meta.dirname, 'fetch-program.ts')
+const runFile = promisify(execFile)
+type Options = ProgramInput['options']
 
 let folder: string
 let server: ModelServer
@@ -40,70 +47,76 @@ afterEach(() => server.clearFaults())
 afterAll(() => server.close())
 
 const secureFile = (host = '127.0.0.1'): string => `https://${host}:${server.tlsPort}/models/a.bin?size=${SIZE}`
-const certificates = (): string => readFileSync(join(folder, 'ca.pem'), 'utf8')
+
+/** Fetches in a process of its own, which trusts the test's CA if it is told to. */
+async function fetchTrusting(ca: boolean, source: ModelSource, options: Partial<Options> = {}): Promise<ProgramLine> {
+  const request = {
+    name: 'a.bin',
+    partial: join(scratch(), 'a'),
+    sources: [source],
+    bytes: SIZE,
+    mostBytes: SIZE,
+    sha256,
+  }
+  const input: ProgramInput = { options: { ...OPTIONS, ...options }, request }
+  const { stdout } = await runFile(process.execPath, [PROGRAM, JSON.stringify(input)], {
+    env: ca ? { NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') } : {},
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as ProgramLine
+}
+
+const requestsFor = async (name: string) => (await server.readLog()).filter(({ path }) => path.includes(name))
 
 describe('TLS', () => {
   test('brings the file over several connections', async () => {
-    const options = { certificates: certificates(), allowInsecure: false }
     for (const host of ['127.0.0.1', 'localhost']) {
       await server.clearLog()
-      const { file, error } = await fetchFile({
-        partial: join(scratch(), 'a'),
-        sources: [secureFile(host)],
-        sha256,
-        options,
-      })
-      expect(error).toBeNull()
-      expect(file?.sha256).toBe(sha256)
+      expect(await fetchTrusting(true, sourceOf(secureFile(host)), { allowInsecure: false })).toEqual({ sha256 })
       const used = (await server.readLog()).filter(({ sent }) => sent > 0).map(({ connection }) => connection)
       expect(new Set(used).size).toBeGreaterThan(1)
     }
   })
 
   test('of a CA that nobody knows is refused', async () => {
-    const { error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [secureFile()], sha256 })
-    expect(error).toMatchObject({ code: 'CM1801', type: 'tls_failure' })
-    expect((await server.readLog()).filter(({ path }) => path.includes('a.bin'))).toEqual([])
+    const told = await fetchTrusting(false, sourceOf(secureFile(), 'a-token'))
+    expect(told).toEqual({ code: 'CM1801', type: 'tls_failure' })
+    expect(await requestsFor('a.bin')).toEqual([])
   })
 
   test('of another name is refused', async () => {
-    const options = { certificates: certificates() }
-    const { error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [secureFile('127.0.0.2')], options })
-    expect(error).toMatchObject({ code: 'CM1801', type: 'tls_failure' })
+    const told = await fetchTrusting(true, sourceOf(secureFile('127.0.0.2')))
+    expect(told).toEqual({ code: 'CM1801', type: 'tls_failure' })
+    expect(await requestsFor('a.bin')).toEqual([])
   })
 
   test('is not left for plain HTTP by a redirect', async () => {
     await server.setFaults({ match: 'size', kind: 'redirect', to: `${server.url}/models/b.bin` })
-    const options = { certificates: certificates(), allowInsecure: false }
-    const source = sourceOf(secureFile(), 'a-token')
-    const { error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [source], options })
-    expect(error?.code).toMatch(/^CM180[12]$/)
-    expect((await server.readLog()).filter(({ path }) => path.includes('b.bin'))).toEqual([])
+    const told = await fetchTrusting(true, sourceOf(secureFile(), 'a-token'), { allowInsecure: false })
+    expect(told.code).toMatch(/^CM180[12]$/)
+    expect(await requestsFor('b.bin')).toEqual([])
   })
 
   test('a token does not follow from HTTPS to HTTP where that is allowed', async () => {
     await server.setFaults({ match: 'first', kind: 'redirect', to: fileOf(server) })
     const source = sourceOf(`https://127.0.0.1:${server.tlsPort}/models/first.bin`, 'a-token')
-    const options = { certificates: certificates() }
-    const { file } = await fetchFile({ partial: join(scratch(), 'a'), sources: [source], sha256, options })
-    expect(file?.sha256).toBe(sha256)
+    expect(await fetchTrusting(true, source)).toEqual({ sha256 })
     for (const { path, headers } of await server.readLog()) {
       expect(headers['authorization'], path).toBe(path.includes('first') ? 'Bearer a-token' : undefined)
     }
   })
 
   test('a port that does not speak it', async () => {
-    const source = `https://127.0.0.1:${server.port}/models/a.bin`
-    const { error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [source] })
-    expect(error).toMatchObject({ code: 'CM1801', type: 'tls_failure' })
+    const told = await fetchTrusting(true, sourceOf(`https://127.0.0.1:${server.port}/models/a.bin`))
+    expect(told).toEqual({ code: 'CM1801', type: 'tls_failure' })
   })
-})
 
-test('plain HTTP is not used unless it is allowed', async () => {
-  const options = { allowInsecure: false }
-  const { error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [fileOf(server)], options })
-  expect(error).not.toBeNull()
-  expect((await server.readLog()).filter(({ path }) => path.includes('a.bin'))).toEqual([])
+  test('goes through a proxy', async () => {
+    const proxy = await openForwardProxy('127.0.0.1')
+    const told = await fetchTrusting(true, sourceOf(secureFile()), { proxies: { https_proxy: proxy.url } })
+    proxy.close()
+    expect(told).toEqual({ sha256 })
+  })
 })
 
 describe('a proxy', () => {
@@ -124,13 +137,6 @@ describe('a proxy', () => {
       sha256,
       options,
     })
-    expect(error).toBeNull()
-    expect(file?.sha256).toBe(sha256)
-  })
-
-  test('carries HTTPS', async () => {
-    const options = { proxies: { https_proxy: proxy.url }, certificates: certificates() }
-    const { file, error } = await fetchFile({ partial: join(scratch(), 'a'), sources: [secureFile()], sha256, options })
     expect(error).toBeNull()
     expect(file?.sha256).toBe(sha256)
   })
