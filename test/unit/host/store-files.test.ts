@@ -182,7 +182,19 @@ describe('copy', () => {
   })
 })
 
-test('hash is the sha256 of a file', async () => {
-  const folder = await scratch()
-  expect(await systemStore.hash(await written(folder, 'a', 'abc'))).toBe(sha256('abc'))
+describe('hash', () => {
+  test('is the sha256 of a file, and says how much was read', async () => {
+    const folder = await scratch()
+    const text = 'z'.repeat(2 * 2 ** 20 + 5)
+    const path = await written(folder, 'a', text)
+    const told: number[] = []
+    expect(await systemStore.hash(path, (count) => void told.push(count))).toBe(sha256(text))
+    expect([told.length, told.reduce((sum, count) => sum + count, 0)]).toEqual([3, text.length])
+    const empty = await written(folder, 'b', '')
+    expect(await Promise.all([systemStore.hash(path), systemStore.hash(empty)])).toEqual([sha256(text), sha256('')])
+  })
+
+  test('of a file that is not there fails with its errno', async () => {
+    await expect(systemStore.hash(join(await scratch(), 'missing'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
 })

@@ -136,7 +136,7 @@ describe('models of one content', () => {
     const works = await bring([modelOf('a', 'content'), modelOf('b', 'content', { bytes: 8 })])
     expect(outcome(works)).toEqual([
       ['a', 'download'],
-      ['b', 'CM1804'],
+      ['b', 'CM1810'],
     ])
     expect(context.texts.has('/w/models/b')).toBe(false)
   })
