@@ -66,16 +66,17 @@ export class Dispatcher {
     this.#isAsked = true
     if (this.#isPumping) return
     this.#isPumping = true
+    let nowMs = Date.now()
     while (this.#isAsked) {
       this.#isAsked = false
-      for (const task of this.#tasks) this.#serve(task)
+      nowMs = Date.now()
+      for (const task of this.#tasks) this.#serve(task, nowMs)
     }
     this.#isPumping = false
-    this.#sleep()
+    this.#sleep(nowMs)
   }
 
-  #serve(task: FileTask): void {
-    const nowMs = Date.now()
+  #serve(task: FileTask, nowMs: number): void {
     for (;;) {
       const place = this.#findLine(task)
       if (place === undefined) return
@@ -132,12 +133,11 @@ export class Dispatcher {
     return undefined
   }
 
-  /** Looks again when the first of the files that wait may be tried again. */
-  #sleep(): void {
-    const nowMs = Date.now()
-    const waits = [...this.#tasks].map(({ notBeforeMs }) => notBeforeMs - nowMs).filter((ms) => ms > 0)
+  /** Looks again when the first of the files that waited at `servedMs` may be tried again: that moment may have passed since. */
+  #sleep(servedMs: number): void {
+    const moments = [...this.#tasks].map(({ notBeforeMs }) => notBeforeMs).filter((ms) => ms > servedMs)
     clearTimeout(this.#wake)
-    if (waits.length > 0) this.#wake = setTimeout(this.pump, Math.min(...waits))
+    if (moments.length > 0) this.#wake = setTimeout(this.pump, Math.max(0, Math.min(...moments) - Date.now()))
   }
 
   #cutStalled(): void {
