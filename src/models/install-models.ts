@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { MachineError, toMachineError } from '../errors.ts'
 import type { Downloader, Trees } from '../host/install-ports.ts'
 import { COMPONENTS_FILE, readComponents } from '../install/components.ts'
-import { type InstallContext, mapLimited, markAttempt, note, reportAttempt } from '../install/context.ts'
+import { type InstallContext, mapLimited, markAttempt, note, reportAttempt, reportFacts } from '../install/context.ts'
 import { type OpenIndex, openIndex } from './model-index.ts'
 import { createMeter, type Meter } from './model-meter.ts'
 import { missingBytes } from './model-plan.ts'
@@ -18,16 +18,22 @@ export interface ModelTools {
   readonly trees: Trees
 }
 
-/** Step 18: every wanted model whole and verified under its name. One that fails does not stop the others. */
+/**
+ * Step 18: every wanted model whole and verified under its name; `before` those that the start needs, `after` the others. One
+ * that fails does not stop the others.
+ */
 export async function installModels(
   context: InstallContext,
   open: () => Promise<ModelTools>,
   componentsFile = COMPONENTS_FILE,
+  which: 'before' | 'after' = 'before',
 ): Promise<void> {
   const { plan } = context
   const components = await readComponents(context, componentsFile)
+  const wanted = components.models.filter(({ when }) => (when === 'after_start') === (which === 'after'))
+  if (which === 'before') reportFacts(context, { 'models.later': components.models.length - wanted.length })
   const index = await openIndex(context)
-  const works = await Promise.all(components.models.map((model) => planWork(context, index.files, model)))
+  const works = await Promise.all(wanted.map((model) => planWork(context, index.files, model)))
   const changed = works.filter(({ state, error }) => state !== 'skipped' && error === undefined)
   if (changed.length > 0) {
     const tools = await open()

@@ -41,7 +41,11 @@ function downloaderOf({ pass }: MemoryContext): Downloader {
   }
 }
 
-async function run(models: readonly WantedModel[], texts: Readonly<Record<string, string>> = {}) {
+async function run(
+  models: readonly WantedModel[],
+  texts: Readonly<Record<string, string>> = {},
+  which: 'before' | 'after' = 'before',
+) {
   const context = memoryContext({}, {}, 18)
   context.texts.set('/w/components.json', JSON.stringify({ schema: 1, nodes: [], models }))
   for (const [path, text] of Object.entries(texts)) context.texts.set(path, text)
@@ -49,12 +53,26 @@ async function run(models: readonly WantedModel[], texts: Readonly<Record<string
     downloader: downloaderOf(context),
     trees: { copyMissing: async () => undefined, listFiles: async () => [] },
   })
-  const error = await installModels(context, tools).catch((thrown: unknown) => thrown)
+  const error = await installModels(context, tools, 'components.json', which).catch((thrown: unknown) => thrown)
   const children = context.lines.filter((line): line is ReportChild => line.kind === 'child')
   return { ...context, error, children }
 }
 
 describe('installModels', () => {
+  it('brings what the start needs, and afterwards the others', async () => {
+    const models = [modelOf('vae/ae'), modelOf('vae/wan', { when: 'after_start' })]
+    const namesOf = ({ children }: Awaited<ReturnType<typeof run>>) => children.map(({ key }) => key)
+    const factsOf = ({ lines }: Awaited<ReturnType<typeof run>>) =>
+      Object.assign({}, ...lines.map((line) => (line.kind === 'fact' ? line.attributes : {}))) as object
+    const before = await run(models)
+    expect(namesOf(before)).toEqual(['vae/ae'])
+    expect(factsOf(before)).toMatchObject({ 'models.wanted': 1, 'models.later': 1 })
+    const after = await run(models, {}, 'after')
+    expect(namesOf(after)).toEqual(['vae/wan'])
+    expect(factsOf(after)).toMatchObject({ 'models.wanted': 1 })
+    expect(factsOf(after)).not.toHaveProperty(['models.later'])
+  })
+
   it('has a child per model with bytes, source, rate, hash and attempts, and nothing secret', async () => {
     const { children, lines } = await run([modelOf('vae/ae.safetensors')])
     expect(children).toMatchObject([
