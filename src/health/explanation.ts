@@ -105,8 +105,10 @@ export function failingDocument(failing: FailingState, state: MachineState): Fai
 /** What the machine goes on without. */
 export function shortfallDocument(shortfall: ShortfallState): ShortfallDocument {
   const { code, step, stepName, type, component, unit, gpu, message, hint } = shortfall
+  const document = codeDocument(code)
   return {
-    ...codeDocument(code),
+    ...document,
+    run: [flat(shortfall.run), ...document.run.slice(1)],
     step,
     step_name: flat(stepName),
     type,
