@@ -139,8 +139,9 @@ export const ERRORS = {
   CM1803: define('model_auth_failed', 'auth_failed', 'the source of a model refused the token', 'Set the token that the model names in /etc/comfy-machine/secrets.env.', 'journalctl -u comfy-install-models -b -e'),
   CM1804: define('model_checksum_mismatch', 'checksum_mismatch', 'a model does not have the expected sha256', 'Correct the hash in the API, or find out why the source serves other bytes.', 'journalctl -u comfy-install-models -b -e'),
   CM1805: passing(define('model_incomplete', 'download_incomplete', 'a model did not arrive whole', 'Start again; the part that arrived is kept and resumed.', 'journalctl -u comfy-install-models -b -e')),
-  CM1806: define('model_disk_full', 'disk_full', 'the models do not fit on their volume', 'Free space, or set MODELS_PATH to a larger volume.', 'df -h /var/lib/comfy-machine/models'),
+  CM1806: define('model_disk_full', 'disk_full', 'the models do not fit on their volume', 'Remove models that nothing wants with comfy-machine models gc, or set MODELS_PATH to a larger volume.', 'df -h /var/lib/comfy-machine/models'),
   CM1807: define('model_source_missing', 'config_missing', 'a model has no URL or no place to save it, and is not there', 'Give the model a downloadUrl and a saveTo in the API, or copy the file by hand.', 'journalctl -u comfy-install-models -b -e'),
+  CM1809: passing(define('model_store_busy', 'dependency_failed', 'another process works on the models', 'Wait until it has ended, or end it; it is named above.', 'cat /var/lib/comfy-machine/models/.store/lock')),
   CM1890: define('model_installer_failed', 'process_exit', 'the model installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-models -b -e'),
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),
