@@ -45,11 +45,13 @@ export function parsePartRecord(text: string | undefined): PartRecord | undefine
   }
 }
 
-/** First byte and total of a Content-Range header (RFC 9110, 14.4); undefined when it cannot be read. */
-export function parseContentRange(header: string | undefined): { from: number; total: number | null } | undefined {
-  const match = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header ?? '')
+/** A Content-Range header (RFC 9110, 14.4): bytes `from` to `to` (the one after the last) of `total`; undefined when it cannot be read. */
+export function parseContentRange(
+  header: string | undefined,
+): { readonly from: number; readonly to: number; readonly total: number | null } | undefined {
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header ?? '')
   if (match === null) return undefined
-  return { from: Number(match[1]), total: match[2] === '*' ? null : Number(match[2]) }
+  return { from: Number(match[1]), to: Number(match[2]) + 1, total: match[3] === '*' ? null : Number(match[3]) }
 }
 
 /** What an HTTP status means for a download. */

@@ -44,8 +44,8 @@ describe('parsePartRecord', () => {
 
 describe('parseContentRange', () => {
   it('reads first byte and total', () => {
-    expect(parseContentRange('bytes 40-99/100')).toEqual({ from: 40, total: 100 })
-    expect(parseContentRange('bytes 40-99/*')).toEqual({ from: 40, total: null })
+    expect(parseContentRange('bytes 40-99/100')).toEqual({ from: 40, to: 100, total: 100 })
+    expect(parseContentRange('bytes 40-99/*')).toEqual({ from: 40, to: 100, total: null })
     expect(parseContentRange('bytes */100')).toBeUndefined()
     expect(parseContentRange(undefined)).toBeUndefined()
   })
