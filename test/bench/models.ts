@@ -27,7 +27,6 @@ const AT_ONCE = { files: 32, mib: 64, goalMb: 150 }
 interface Bench {
   readonly server: ModelServer
   readonly program: string
-  readonly scratch: string
   /** Where fresh targets are made, by the file system. */
   readonly targets: Readonly<Record<'memory' | 'disk', string>>
 }
@@ -39,8 +38,10 @@ interface Bench {
  */
 export async function benchModels(options: BenchOptions): Promise<readonly Finding[]> {
   const missing = Object.entries(PACKAGES).flatMap(([program, name]) => (has(program) ? [] : [name]))
-  if (missing.length > 0)
-    throw new Error(`The bench of models needs apt packages that are missing here: ${missing.join(', ')}.`)
+  if (missing.length > 0) {
+    say(`models cannot be measured here: apt packages are missing (${missing.join(', ')})`)
+    return []
+  }
   const scratch = await mkdtemp(path.join(tmpdir(), 'comfy-machine-bench-'))
   const memory = await mkdtemp(path.join(MEMORY, 'comfy-machine-bench-'))
   try {
@@ -54,7 +55,6 @@ export async function benchModels(options: BenchOptions): Promise<readonly Findi
       const bench: Bench = {
         server,
         program: path.join(scratch, 'program'),
-        scratch,
         targets: { memory, disk: scratch },
       }
       try {
@@ -132,7 +132,7 @@ async function benchPeak(scratch: string, memory: string): Promise<Finding> {
   const title = `${AT_ONCE.files} files of ${AT_ONCE.mib} MiB`
   try {
     say(`models: peak memory, ${title}`)
-    const bench: Bench = { server, program: path.join(scratch, 'program'), scratch, targets: { memory, disk: scratch } }
+    const bench: Bench = { server, program: path.join(scratch, 'program'), targets: { memory, disk: scratch } }
     const column: Column = { name: 'memory', title: '', target: 'memory', server: 'plain', delayed: false, slow: false }
     const { peakMb, wallMs } = together(await runOnce(bench, column, made, way))
     const ours = `${shown(peakMb)} MB, ${shown(wallMs)} ms`
