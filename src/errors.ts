@@ -141,6 +141,9 @@ export const ERRORS = {
   CM1805: passing(define('model_incomplete', 'download_incomplete', 'a model did not arrive whole', 'Start again; the part that arrived is kept and resumed.', 'journalctl -u comfy-install-models -b -e')),
   CM1806: define('model_disk_full', 'disk_full', 'the models do not fit on their volume', 'Free space, or set MODELS_PATH to a larger volume.', 'df -h /var/lib/comfy-machine/models'),
   CM1807: define('model_source_missing', 'config_missing', 'a model has no URL or no place to save it, and is not there', 'Give the model a downloadUrl and a saveTo in the API, or copy the file by hand.', 'journalctl -u comfy-install-models -b -e'),
+  CM1808: define('model_is_a_page', 'http_error', 'the source of a model sent a web page instead', 'Check the URL of the model, and whether it needs a token or a login.', 'journalctl -u comfy-install-models -b -e'),
+  CM1810: define('model_size_mismatch', 'checksum_mismatch', 'the source of a model has another size than expected', 'Correct fileSize in the API, or find out why the source has another file.', 'journalctl -u comfy-install-models -b -e'),
+  CM1811: passing(define('model_changed', 'download_incomplete', 'the source changed a model while it was downloaded', 'Start again; give the model a hash in the API, so that one version of it is meant.', 'journalctl -u comfy-install-models -b -e')),
   CM1890: define('model_installer_failed', 'process_exit', 'the model installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-models -b -e'),
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),
