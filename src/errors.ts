@@ -141,6 +141,8 @@ export const ERRORS = {
   CM1805: passing(define('model_incomplete', 'download_incomplete', 'a model did not arrive whole', 'Start again; the part that arrived is kept and resumed.', 'journalctl -u comfy-install-models -b -e')),
   CM1806: define('model_disk_full', 'disk_full', 'the models do not fit on their volume', 'Free space, or set MODELS_PATH to a larger volume.', 'df -h /var/lib/comfy-machine/models'),
   CM1807: define('model_source_missing', 'config_missing', 'a model has no URL or no place to save it, and is not there', 'Give the model a downloadUrl and a saveTo in the API, or copy the file by hand.', 'journalctl -u comfy-install-models -b -e'),
+  CM1812: define('model_damaged', 'checksum_mismatch', 'a model on the disk is not what was verified', 'Run comfy-machine models verify --repair, and look at the disk.', 'comfy-machine models verify'),
+  CM1813: define('model_set_invalid', 'config_invalid', 'an exported set of models cannot be used', 'Name a directory that comfy-machine models export has written, whole and unchanged.', 'comfy-machine models --help'),
   CM1890: define('model_installer_failed', 'process_exit', 'the model installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-models -b -e'),
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),
