@@ -21,4 +21,6 @@ export interface Inventory {
    * nor folder is left out, but for the paths in `also`: of those the file is told that they lead to.
    */
   readTree(folder: string, also?: readonly string[]): Promise<readonly StoredFile[]>
+  /** The volume that a path lies on; equal ones can share a file. */
+  volumeOf(path: string): Promise<string>
 }

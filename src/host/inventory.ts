@@ -15,6 +15,7 @@ export const systemInventory: Inventory = {
       .filter((file) => file !== undefined)
       .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   },
+  volumeOf: async (path) => String((await stat(path)).dev),
 }
 
 async function listFiles(folder: string): Promise<readonly string[]> {
