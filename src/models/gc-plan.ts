@@ -79,7 +79,7 @@ function judgeStored(file: StoredFile, { reach, staying, blobs }: StoredView): R
   return 'leftover'
 }
 
-/** Only what a writer of the store names so, see `temporaryName` in `src/host/files.ts`. */
+/** Only what a writer of the store names so, see `src/host/store-files.ts`. */
 function judgeVisible({ path }: StoredFile): RemovalKind | undefined {
-  return /^\..+\.\d+\.\d+\.tmp$/.test(basename(path)) ? 'leftover' : undefined
+  return /^\.placing-[0-9a-f]{16}$/.test(basename(path)) ? 'leftover' : undefined
 }

@@ -28,11 +28,6 @@ const model = z.strictObject({
 })
 const document = z.strictObject({ schema: z.literal(1), models: z.array(model) })
 
-/** The place of a content in an exported set, as in a store. */
-export function setBlob(sha256: string): string {
-  return `blobs/sha256/${sha256}`
-}
-
 /** The text of a set's document, sorted by path. */
 export function renderSet(models: readonly SetModel[]): string {
   const set: SetDocument = { schema: 1, models: models.toSorted((a, b) => (a.path < b.path ? -1 : 1)) }

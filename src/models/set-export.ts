@@ -1,10 +1,11 @@
 import { join } from 'node:path'
-import { formatBytes } from '../emit/bytes.ts'
 import { MachineError } from '../errors.ts'
 import type { StoredFile } from '../host/inventory-ports.ts'
 import type { Files } from '../host/ports.ts'
+import { blobPath } from '../plan/places.ts'
 import type { ModelRow } from './list-models.ts'
-import { parseSet, renderSet, SET_FILE, type SetModel, setBlob } from './set-document.ts'
+import { shortageOf } from './preflight.ts'
+import { parseSet, renderSet, SET_FILE, type SetModel } from './set-document.ts'
 import { nameFailure, type SetOutcome, type SetPorts } from './set-ports.ts'
 import { STORE, viewFolder } from './store-view.ts'
 
@@ -58,18 +59,19 @@ export async function exportSet(
   const there = new Map((await inventory.readTree(target)).map((file) => [file.path, file]))
   const contents = [...new Map(sources.map((source) => [source.sha256, source])).values()]
   const isShared = (await inventory.volumeOf(target)) === (await inventory.volumeOf(models))
-  const absent = contents.filter(({ sha256, bytes }) => there.get(setBlob(sha256))?.bytes !== bytes)
+  const absent = contents.filter(({ sha256, bytes }) => there.get(blobPath(sha256))?.bytes !== bytes)
   if (!isShared) await checkRoom(files, target, absent)
   const written: SetSource[] = []
   const whole = new Set<string>()
   const failures: MachineError[] = []
   for (const source of contents) {
     signal.throwIfAborted()
-    meter.begin(source.name)
+    const file = meter.begin(source.name, source.bytes)
     try {
-      const isKept = !absent.includes(source) && (await isWhole(ports, join(target, setBlob(source.sha256)), source))
+      const isKept =
+        !absent.includes(source) && (await isWhole(ports, join(target, blobPath(source.sha256)), source, file.add))
       if (!isKept) {
-        await writeContent(ports, { from: join(models, source.from), target, source, isShared })
+        await writeContent(ports, { from: join(models, source.from), target, source, isShared, onBytes: file.add })
         written.push(source)
       }
       whole.add(source.sha256)
@@ -77,11 +79,12 @@ export async function exportSet(
       signal.throwIfAborted()
       failures.push(nameFailure(error, source))
     }
-    meter.finish(source.name)
+    file.finish()
+    meter.count(1)
   }
   const failed = new Set(contents.map(({ sha256 }) => sha256).filter((sha256) => !whole.has(sha256)))
   const stays = ({ sha256, bytes }: SetModel): boolean =>
-    there.get(setBlob(sha256))?.bytes === bytes && !failed.has(sha256)
+    there.get(blobPath(sha256))?.bytes === bytes && !failed.has(sha256)
   const exported = sources.filter(({ sha256 }) => whole.has(sha256)).map(({ from: _, ...model }) => model)
   const all = new Map([...earlier.filter(stays), ...exported].map((model) => [model.path, model]))
   await files.writeText(join(target, SET_FILE), renderSet([...all.values()]), { mode: MODE.file, durable: true })
@@ -94,15 +97,21 @@ export async function exportSet(
 }
 
 async function checkRoom(files: Files, target: string, absent: readonly SetSource[]): Promise<void> {
-  const needed = absent.reduce((sum, { bytes }) => sum + bytes, 0)
-  const free = await files.freeSpace(target)
-  if (needed <= free.bytes && absent.length <= free.inodes) return
-  const text = `${absent.length} models need ${formatBytes(needed)} and ${target} has ${formatBytes(free.bytes)} left`
-  throw new MachineError('CM1806', text, { hint: 'Free space there, or name another directory.' })
+  const bytes = absent.reduce((sum, content) => sum + content.bytes, 0)
+  const shortage = shortageOf({ bytes, inodes: absent.length + 1 }, await files.freeSpace(target))
+  if (shortage === undefined) return
+  throw new MachineError('CM1806', `${absent.length} models ${shortage} on ${target}`, {
+    hint: 'Free space there, or name another directory.',
+  })
 }
 
-async function isWhole({ store, files, meter }: SetPorts, path: string, { sha256 }: SetSource): Promise<boolean> {
-  if ((await store.hash(path, meter.add)) === sha256) return true
+async function isWhole(
+  { store, files }: SetPorts,
+  path: string,
+  { sha256 }: SetSource,
+  onBytes: (count: number) => void,
+): Promise<boolean> {
+  if ((await store.hash(path, onBytes)) === sha256) return true
   await files.remove(path)
   return false
 }
@@ -112,20 +121,21 @@ interface Writing {
   readonly target: string
   readonly source: SetSource
   readonly isShared: boolean
+  readonly onBytes: (count: number) => void
 }
 
-async function writeContent({ files, store, meter }: SetPorts, writing: Writing): Promise<void> {
-  const { from, target, source, isShared } = writing
-  const to = join(target, setBlob(source.sha256))
+async function writeContent({ files, store }: SetPorts, writing: Writing): Promise<void> {
+  const { from, target, source, isShared, onBytes } = writing
+  const to = join(target, blobPath(source.sha256))
   const part = `${to}.part`
   if (isShared) {
-    expectHash(await store.hash(from, meter.add), source, from)
+    expectHash(await store.hash(from, onBytes), source, from)
     await store.place(from, to)
     return
   }
   try {
     await files.remove(part)
-    expectHash(await store.copy(from, part, meter.add), source, from)
+    expectHash(await store.copy(from, part, onBytes), source, from)
     await files.rename(part, to)
   } catch (error) {
     await files.remove(part)

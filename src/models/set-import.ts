@@ -1,8 +1,10 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { MachineError, messageOf } from '../errors.ts'
 import type { Files } from '../host/ports.ts'
-import { storeOf } from '../plan/places.ts'
-import { parseSet, SET_FILE, type SetDocument, type SetModel, setBlob } from './set-document.ts'
+import { blobPath, storeOf } from '../plan/places.ts'
+import type { OpenIndex } from './model-index.ts'
+import { shortageOf } from './preflight.ts'
+import { parseSet, SET_FILE, type SetDocument, type SetModel } from './set-document.ts'
 import { nameFailure, type SetOutcome, type SetPorts } from './set-ports.ts'
 import { isUnchanged, type StoreFacts, viewFolder } from './store-view.ts'
 
@@ -47,8 +49,19 @@ export function planImport(set: SetDocument, { files, index }: StoreFacts): Impo
   return { models, contents, bytes, kept: set.models.length - models.length }
 }
 
-/** What is told of a model that has its place. */
-export type RecordPlaced = (model: SetModel, file: string) => Promise<void>
+/** Throws CM1806 when the models' volume has no room for what an import copies. */
+export async function checkImport(files: Files, models: string, { contents, bytes }: ImportPlan): Promise<void> {
+  const shortage = shortageOf({ bytes, inodes: contents.length }, await files.freeSpace(models))
+  if (shortage !== undefined) throw new MachineError('CM1806', `${contents.length} models ${shortage} on ${models}`)
+}
+
+/** Where a set is and where its models go. */
+export interface ImportPlaces {
+  readonly directory: string
+  /** The models folder, whose store is held. */
+  readonly models: string
+  readonly index: Pick<OpenIndex, 'record'>
+}
 
 /**
  * Copies the contents of a set into the store, each hashed as it is copied, and puts the models at their places. A content
@@ -57,45 +70,74 @@ export type RecordPlaced = (model: SetModel, file: string) => Promise<void>
 export async function importSet(
   ports: SetPorts,
   plan: ImportPlan,
-  { directory, models, record }: { readonly directory: string; readonly models: string; readonly record: RecordPlaced },
+  { directory, models, index }: ImportPlaces,
 ): Promise<SetOutcome> {
   const { store, files, meter, signal } = ports
   const { blobs, partial } = storeOf(models)
-  await files.makeDirectory(blobs)
-  await files.makeDirectory(partial)
   const failures = new Map<string, MachineError>()
   for (const content of plan.contents) {
     signal.throwIfAborted()
-    meter.begin(content.name)
+    const file = meter.begin(content.name, content.bytes)
     const part = join(partial, `${content.sha256}.import`)
     try {
-      await takeContent(ports, content, join(directory, setBlob(content.sha256)), part)
+      await takeContent(ports, content, {
+        from: join(directory, blobPath(content.sha256)),
+        to: part,
+        onBytes: file.add,
+      })
       await store.seal(part, join(blobs, content.sha256))
     } catch (error) {
       await files.remove(part)
       signal.throwIfAborted()
       failures.set(content.sha256, nameFailure(error, content))
     }
-    meter.finish(content.name)
+    file.finish()
+    meter.count(1)
   }
   for (const model of plan.models.filter(({ sha256 }) => !failures.has(sha256))) {
-    const file = join(models, model.path)
-    await store.place(join(blobs, model.sha256), file)
-    await record(model, file)
+    try {
+      await placeModel(ports, model, models, index)
+    } catch (error) {
+      failures.set(model.path, nameFailure(error, model))
+    }
   }
   const written = plan.contents.filter(({ sha256 }) => !failures.has(sha256))
   const writtenBytes = written.reduce((sum, { bytes }) => sum + bytes, 0)
   return { written: written.length, writtenBytes, kept: plan.kept, failures: [...failures.values()] }
 }
 
-async function takeContent({ files, store, meter }: SetPorts, content: SetModel, from: string, to: string) {
+interface Taking {
+  readonly from: string
+  readonly to: string
+  readonly onBytes: (count: number) => void
+}
+
+async function takeContent(
+  { files, store }: SetPorts,
+  content: SetModel,
+  { from, to, onBytes }: Taking,
+): Promise<void> {
   const file = await files.lstat(from)
   const hint = 'Export the set anew, or copy it again.'
   if (file?.kind !== 'file') throw new MachineError('CM1805', `there is no ${from}`, { hint })
   if (file.bytes !== content.bytes)
     throw new MachineError('CM1805', `${from} has ${file.bytes} bytes, expected ${content.bytes}`, { hint })
   await files.remove(to)
-  const found = await store.copy(from, to, meter.add)
+  const found = await store.copy(from, to, onBytes)
   if (found !== content.sha256)
     throw new MachineError('CM1804', `${from}: sha256 is ${found}, expected ${content.sha256}`, { hint })
+}
+
+async function placeModel(
+  { files, store }: SetPorts,
+  { path, sha256 }: SetModel,
+  models: string,
+  index: Pick<OpenIndex, 'record'>,
+): Promise<void> {
+  const file = join(models, path)
+  await files.makeDirectory(dirname(file))
+  await store.place(join(storeOf(models).blobs, sha256), file)
+  const placed = await files.stat(file)
+  if (placed === undefined) throw new MachineError('CM0401', `${file} is gone again`)
+  index.record(path, { bytes: placed.bytes, mtimeMs: placed.mtimeMs, sha256, brought: true })
 }

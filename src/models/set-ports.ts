@@ -1,9 +1,10 @@
-import { MachineError, messageOf } from '../errors.ts'
+import { MachineError } from '../errors.ts'
 import type { Inventory } from '../host/inventory-ports.ts'
 import type { StoreFiles } from '../host/model-ports.ts'
 import type { Files } from '../host/ports.ts'
 import type { Meter } from './model-meter.ts'
 import type { SetModel } from './set-document.ts'
+import { toStoreFailure } from './store-failure.ts'
 
 /** The world of a set: its files and those of the store. */
 export interface SetPorts {
@@ -25,8 +26,15 @@ export interface SetOutcome {
 }
 
 /** A failure that names its model. */
-export function nameFailure(error: unknown, { name }: Pick<SetModel, 'name'>): MachineError {
-  const { code, message, hint } =
-    error instanceof MachineError ? error : new MachineError('CM0401', messageOf(error), { cause: error })
+export function nameFailure(error: unknown, { name, path }: Pick<SetModel, 'name' | 'path'>): MachineError {
+  const { code, message, hint } = toStoreFailure(error, path)
   return new MachineError(code, `model ${name}: ${message}`, { cause: error, hint })
+}
+
+/** Throws the first failure, if there is one, with the messages of all. */
+export function sumFailures(failures: readonly MachineError[]): void {
+  const [first] = failures
+  if (first === undefined) return
+  const text = failures.map(({ message }) => message).join('; ')
+  throw new MachineError(first.code, text, { cause: first, type: first.type, hint: first.hint })
 }

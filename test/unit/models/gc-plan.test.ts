@@ -50,13 +50,13 @@ describe('what goes', () => {
   })
 
   test('what was put aside, and temporary names of ours', () => {
-    const files = ['.store/damaged/x', 'vae/.a.safetensors.12.3.tmp', 'vae/a.tmp', '.store/lock']
+    const files = ['.store/damaged/x', 'vae/.placing-0123456789abcdef', 'vae/a.tmp', '.store/lock']
     expect(
       plan(
         [],
         files.map((path) => fileAt(path)),
       ).removals,
-    ).toEqual(['leftover .store/damaged/x', 'leftover vae/.a.safetensors.12.3.tmp'])
+    ).toEqual(['leftover .store/damaged/x', 'leftover vae/.placing-0123456789abcdef'])
   })
 
   test('from the index what is gone anyway', () => {
