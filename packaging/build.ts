@@ -96,14 +96,14 @@ export interface BuildOptions {
 
 /**
  * Bundles the program into a folder: main.js with one chunk per lazily imported module, commands/ with what the units run,
- * package.json and units/templates. What the Debian package ships in /usr/lib/comfy-machine, except for the runtime.
+ * threads/ with what runs beside them, package.json and units/templates. What the Debian package ships in /usr/lib/comfy-machine, except for the runtime.
  */
 export async function buildProgram(options: BuildOptions = {}): Promise<void> {
   const folder = options.folder ?? path.join(root, 'dist')
   const entry = options.entry ?? path.join(root, 'src/main.ts')
   const version = options.version ?? (await productVersion())
   const plugins = options.plugins ?? []
-  for (const part of ['main.js', 'commands', 'chunks', 'units', 'package.json']) {
+  for (const part of ['main.js', 'commands', 'chunks', 'threads', 'units', 'package.json']) {
     await rm(path.join(folder, part), { recursive: true, force: true })
   }
   const shared: EsbuildOptions = {
@@ -137,6 +137,12 @@ export async function buildProgram(options: BuildOptions = {}): Promise<void> {
       plugins: [...plugins, oneGrpc, lightHttp, lateCron, noIntrospection],
     })
   }
+  await bundle({
+    ...shared,
+    splitting: false,
+    banner: {},
+    entryPoints: [{ in: path.join(root, 'src/host/download/hash-thread.ts'), out: 'threads/hash-thread' }],
+  })
   const main = path.join(folder, 'main.js')
   const code = await readFile(main, 'utf8')
   // V8 lets the young generation grow to 16 MB a half before it collects; nothing here makes garbage that fast.

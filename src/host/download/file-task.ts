@@ -1,0 +1,248 @@
+import type { MachineError } from '../../errors.ts'
+import { validatorOf } from '../../models/part-map.ts'
+import { FIRST_PIECE, pieceSize } from '../../models/pieces.ts'
+import type { RangeSet } from '../../models/range-set.ts'
+import type { FetchedFile, FetchRequest } from '../model-ports.ts'
+import { Arrival } from './arrival.ts'
+import type { Exchange } from './exchange.ts'
+import { judgeFailure, ofFileSystem } from './failures.ts'
+import type { PartFile } from './part-file.ts'
+import { PieceExchange } from './piece-exchange.ts'
+import type { SourceTrail } from './source-trail.ts'
+import type { TaskSettings } from './task-settings.ts'
+import { Tries } from './tries.ts'
+
+/** ask: nobody has answered yet. asking: one request is on its way. ranges: pieces are fetched. stream: all comes in one answer. */
+type Mode = 'ask' | 'asking' | 'ranges' | 'stream' | 'ended'
+
+/**
+ * One file on its way: what of it is to be asked for next, and what a failure means for it. An exchange belongs to an epoch:
+ * what comes of an earlier one counts no more.
+ */
+export class FileTask {
+  readonly request: FetchRequest
+  readonly part: PartFile
+  readonly trail: SourceTrail
+  readonly #settings: TaskSettings
+  readonly #arrival: Arrival
+  readonly #outcome = Promise.withResolvers<FetchedFile>()
+  #mode: Mode = 'ask'
+  #missing: RangeSet
+  #epoch = 0
+  #isLibrary: boolean
+  readonly #tries: Tries
+  #attempts = 1
+
+  constructor(request: FetchRequest, part: PartFile, trail: SourceTrail, settings: TaskSettings) {
+    this.request = request
+    this.part = part
+    this.trail = trail
+    this.#settings = settings
+    this.#tries = new Tries(settings.retry)
+    this.#isLibrary = settings.isProxied
+    this.#arrival = new Arrival(request, part)
+    this.#missing = this.#arrival.missing()
+  }
+
+  /** The whole and verified file. Rejects with what kept it from being so. */
+  get done(): Promise<FetchedFile> {
+    return this.#outcome.promise
+  }
+
+  /** The library is to carry what is claimed. */
+  get isLibrary(): boolean {
+    return this.#isLibrary
+  }
+
+  /** The next claim is worth a try then, in milliseconds since the epoch. */
+  get notBeforeMs(): number {
+    return this.#tries.notBeforeMs
+  }
+
+  /** The epoch that exchanges belong to now. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** The first answer has not come yet. */
+  get isAsking(): boolean {
+    return this.#mode === 'asking'
+  }
+
+  /** Begins; a file of which everything has arrived before is not asked for. */
+  begin(): void {
+    const { resumed } = this.#arrival
+    if (resumed > 0) this.request.onResume(resumed)
+    const { identity } = this.part
+    if (identity !== undefined && this.#missing.bytes === 0) this.#complete(identity.total)
+    else this.#settings.wake()
+  }
+
+  /** Ends it, whatever is on its way. */
+  stop(error: unknown): void {
+    if (this.#mode === 'ended') return
+    this.#mode = 'ended'
+    this.#outcome.reject(error)
+  }
+
+  /** There is no room for the file. */
+  readonly onFull = (error: unknown): void => this.stop(ofFileSystem(this.request.name, error))
+
+  /** The next request for this file; undefined when there is none now. */
+  claim(nowMs: number): Exchange | undefined {
+    if (nowMs < this.notBeforeMs) return undefined
+    const { total } = this.#arrival
+    if (this.#mode === 'ask') {
+      this.#mode = 'asking'
+      const { from, to } = this.#missing.take(FIRST_PIECE) ?? { from: 0, to: FIRST_PIECE }
+      return this.#exchange(from, to, from === 0 && to === total)
+    }
+    if (this.#mode !== 'ranges' || total === null) return undefined
+    const piece = this.#missing.take(pieceSize(total, this.#missing.bytes, this.#settings.connections))
+    return piece === undefined ? undefined : this.#exchange(piece.from, piece.to, false)
+  }
+
+  #exchange(from: number, to: number, isWhole: boolean): Exchange {
+    const { identity } = this.part
+    // Whoever knows the hash finds out in the end whether it was one file all along.
+    const validator = identity === undefined || this.request.sha256 !== null ? null : validatorOf(identity)
+    return new PieceExchange(this, { from, to, isWhole, validator }, this.#settings.waitAfter)
+  }
+
+  /** Tells whether an exchange of an epoch still counts. */
+  isCurrent(epoch: number): boolean {
+    return epoch === this.#epoch && this.#mode !== 'ended'
+  }
+
+  /** The file comes in pieces, and bytes `from` to `to` are on their way: the others can be asked for. */
+  beginRanges(from: number, to: number): void {
+    this.#arrival.credit(this.trail.index)
+    if (this.#mode !== 'asking') return
+    this.#mode = 'ranges'
+    this.#missing = this.#arrival.missing({ from, to })
+    this.#settings.wake()
+  }
+
+  /** All of the file comes in this one answer, from its first byte on. */
+  beginStream(): void {
+    this.#forget()
+    this.#mode = 'stream'
+    this.#arrival.credit(this.trail.index)
+  }
+
+  /** The source led somewhere else. */
+  moved(epoch: number): void {
+    if (!this.isCurrent(epoch)) return
+    this.#askAgain()
+  }
+
+  /** A piece has come, or with `total` all of a stream. */
+  arrived(epoch: number, total: number | null): void {
+    if (!this.isCurrent(epoch)) return
+    this.#tries.reset()
+    const size = this.part.identity?.total ?? total
+    if (this.#mode === 'stream' || this.part.arrived.bytes === size) this.#complete(size ?? 0)
+  }
+
+  /** As if bytes `from` to `to` had never been claimed. */
+  abandoned(epoch: number, from: number, to: number): void {
+    if (!this.isCurrent(epoch)) return
+    if (this.#mode === 'ranges') {
+      this.#missing.add(from, to)
+      this.#settings.wake()
+    } else this.#askAgain()
+  }
+
+  /** An exchange failed: `arrived` bytes of it have come, bytes `from` to `to` have not. */
+  failed(epoch: number, error: unknown, { from, to, arrived }: { from: number; to: number; arrived: number }): void {
+    if (!this.isCurrent(epoch)) return
+    const { host } = this.trail.target.url
+    const judged = judgeFailure(error, { name: this.request.name, host, hasBegun: this.part.identity !== undefined })
+    const isGained = arrived > 0 && this.#mode === 'ranges'
+    if (this.#mode === 'ranges') this.#missing.add(from, to)
+    else if (this.#mode === 'stream') this.#forget()
+    const isOver = judged.kind === 'retry' && judged.isOver
+    if (isOver) this.#forget()
+    if (this.#mode !== 'ranges') this.#mode = 'ask'
+    switch (judged.kind) {
+      case 'fatal':
+        this.stop(judged.failure)
+        break
+      case 'source':
+        this.#nextSource(judged.failure)
+        break
+      case 'library':
+        this.#isLibrary = true
+        break
+      case 'retry':
+        if (isGained) this.#tries.reset()
+        else this.#countFailure(judged.failure, judged.waitMs)
+    }
+    this.#refresh()
+  }
+
+  #countFailure(failure: MachineError, waitMs: number): void {
+    const count = this.#tries.count(waitMs)
+    if (count === 'over') this.#nextSource(failure)
+    else if (count === 'again') this.#tellRetry(failure)
+  }
+
+  #nextSource(failure: MachineError): void {
+    if (!this.trail.advance()) {
+      this.stop(failure)
+      return
+    }
+    this.#tellRetry(failure)
+    this.#tries.reset()
+    this.#isLibrary = this.#settings.isProxied
+    // Of another source's file nobody knows whether it is the same, but by its hash.
+    if (this.request.sha256 === null) this.#forget()
+    this.#epoch += 1
+    this.#askAgain()
+  }
+
+  #tellRetry(failure: MachineError): void {
+    this.request.onRetry(failure, this.#attempts)
+    this.#attempts += 1
+  }
+
+  #askAgain(): void {
+    this.#mode = 'ask'
+    this.#refresh()
+  }
+
+  #refresh(): void {
+    if (this.#mode === 'ask') this.#missing = this.#arrival.missing()
+    this.#settings.wake()
+  }
+
+  /** Nothing has arrived: all that was asked for before is of no use. */
+  #forget(): void {
+    this.#arrival.forget()
+    this.#epoch += 1
+    this.#mode = 'ask'
+  }
+
+  #complete(total: number): void {
+    this.#mode = 'ended'
+    this.part.finish(total).then(
+      (sha256) => this.#verify(total, sha256),
+      (error: unknown) => this.#outcome.reject(ofFileSystem(this.request.name, error)),
+    )
+  }
+
+  #verify(bytes: number, sha256: string): void {
+    const { host } = this.trail.target.url
+    const { resumed, isMixed } = this.#arrival
+    const failure = this.#arrival.mismatch(sha256, host)
+    if (failure === undefined) {
+      this.#outcome.resolve({ bytes, sha256, resumed, attempts: this.#attempts, host })
+      return
+    }
+    this.#forget()
+    if (isMixed) {
+      this.#tellRetry(failure)
+      this.#askAgain()
+    } else this.#nextSource(failure)
+  }
+}

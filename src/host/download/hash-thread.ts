@@ -1,0 +1,69 @@
+import { createHash, type Hash } from 'node:crypto'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+
+/** What the thread is told: a file grows to `upTo` whole bytes from its begin, is whole with them, or is not wanted any more. */
+export type HashOrder =
+  | { readonly kind: 'advance'; readonly id: number; readonly path: string; readonly upTo: number }
+  | { readonly kind: 'finish'; readonly id: number; readonly path: string; readonly upTo: number }
+  | { readonly kind: 'cancel'; readonly id: number }
+
+/** What the thread says of a file. */
+export type HashAnswer =
+  | { readonly kind: 'hashed'; readonly id: number; readonly sha256: string }
+  | { readonly kind: 'failed'; readonly id: number; readonly error: Error }
+
+interface Work {
+  readonly fd: number
+  readonly hash: Hash
+  at: number
+}
+
+const files = new Map<number, Work>()
+const buffer = Buffer.allocUnsafeSlow(1024 * 1024)
+
+function open(id: number, path: string): Work {
+  const known = files.get(id)
+  if (known !== undefined) return known
+  const work: Work = { fd: openSync(path, 'r'), hash: createHash('sha256'), at: 0 }
+  files.set(id, work)
+  return work
+}
+
+function close(id: number): void {
+  const work = files.get(id)
+  files.delete(id)
+  if (work !== undefined) closeSync(work.fd)
+}
+
+function hashTo(work: Work, upTo: number): void {
+  while (work.at < upTo) {
+    const read = readSync(work.fd, buffer, 0, Math.min(buffer.length, upTo - work.at), work.at)
+    if (read === 0) throw new Error(`the file ends at ${work.at} bytes`)
+    work.hash.update(buffer.subarray(0, read))
+    work.at += read
+  }
+}
+
+function carryOut(order: HashOrder): HashAnswer | undefined {
+  if (order.kind === 'cancel') {
+    close(order.id)
+    return undefined
+  }
+  const { id, path, upTo } = order
+  try {
+    const work = open(id, path)
+    hashTo(work, upTo)
+    if (order.kind === 'advance') return undefined
+    close(id)
+    return { kind: 'hashed', id, sha256: work.hash.digest('hex') }
+  } catch (thrown) {
+    close(id)
+    return { kind: 'failed', id, error: thrown instanceof Error ? thrown : new Error(String(thrown)) }
+  }
+}
+
+parentPort?.on('message', (order: HashOrder) => {
+  const answer = carryOut(order)
+  if (answer !== undefined) parentPort?.postMessage(answer)
+})

@@ -1,0 +1,201 @@
+import { MachineError } from '../../errors.ts'
+import { isPage, readAnswer, readValidators } from '../../models/answer.ts'
+import { isSameVersion, type PartIdentity } from '../../models/part-map.ts'
+import { FIRST_PIECE } from '../../models/pieces.ts'
+import type { ResponseHead } from '../../models/response-head.ts'
+import { digest } from '../digest.ts'
+import { type Exchange, fault, type Target } from './exchange.ts'
+import { Interrupted } from './failures.ts'
+import type { FileTask } from './file-task.ts'
+
+/** A piece of a file as it is asked for: bytes `from` to `to`. */
+export interface Piece {
+  readonly from: number
+  readonly to: number
+  /** It is all of the file, and asked for without a range. */
+  readonly isWhole: boolean
+  /** Value of If-Range; null where the hash of the whole decides. */
+  readonly validator: string | null
+}
+
+/** Fetches one piece of a file. */
+export class PieceExchange implements Exchange {
+  readonly target: Target
+  readonly headers: Readonly<Record<string, string>>
+  readonly expects: number
+  readonly #task: FileTask
+  readonly #piece: Piece
+  readonly #waitAfter: (bytes: number) => number
+  readonly #from: number
+  #epoch: number
+  #at: number
+  #to: number
+  #total: number | null = null
+  #isMoved = false
+
+  constructor(task: FileTask, piece: Piece, waitAfter: (bytes: number) => number) {
+    this.#task = task
+    this.#piece = piece
+    this.#waitAfter = waitAfter
+    this.#epoch = task.epoch
+    this.#from = piece.from
+    this.#at = piece.from
+    this.#to = piece.to
+    this.target = task.trail.target
+    this.expects = piece.to - piece.from
+    this.headers = piece.isWhole
+      ? {}
+      : {
+          range: `bytes=${piece.from}-${piece.to - 1}`,
+          ...(piece.validator === null ? {} : { 'if-range': piece.validator }),
+        }
+  }
+
+  head(head: ResponseHead): boolean {
+    if (!this.#task.isCurrent(this.#epoch)) return false
+    const { host } = this.target.url
+    const answer = readAnswer(head, Date.now())
+    const said = `model ${this.#task.request.name}: ${host} answered ${head.status} ${head.reason}`.trimEnd()
+    switch (answer.kind) {
+      case 'part':
+        this.#takePart(head, answer.from, answer.total)
+        return true
+      case 'whole':
+        this.#takeWhole(head, answer.total)
+        return true
+      case 'redirect':
+        this.#task.trail.follow(answer.location)
+        this.#isMoved = true
+        return false
+      case 'auth':
+        if (this.#task.trail.renew()) {
+          this.#isMoved = true
+          return false
+        }
+        throw this.#unauthorised(said)
+      case 'retry':
+        throw new Interrupted(new MachineError('CM1802', said), answer.waitMs)
+      case 'no-range':
+        throw new Interrupted(this.#changed(`${said} to bytes that it had`), 0, true)
+      case 'refused':
+        if (this.#task.trail.renew()) {
+          this.#isMoved = true
+          return false
+        }
+        throw new MachineError('CM1802', said)
+    }
+  }
+
+  body(data: Uint8Array): number {
+    const task = this.#task
+    if (!task.isCurrent(this.#epoch)) throw fault('ECANCELED', 'the piece is not wanted any more')
+    if (this.#at === 0) this.#checkPage(data)
+    if (this.#at + data.length > this.#to) throw this.#tooLong()
+    task.part.write(data, this.#at)
+    this.#at += data.length
+    task.request.onBytes(data.length)
+    return this.#waitAfter(data.length)
+  }
+
+  end(): void {
+    if (this.#isMoved) this.#task.moved(this.#epoch)
+    else if (this.#total !== null && this.#at < this.#to) {
+      this.fail(fault('ECONNRESET', `${this.#at} of ${this.#to} bytes came`))
+    } else this.#task.arrived(this.#epoch, this.#at)
+  }
+
+  fail(error: unknown): void {
+    this.#task.failed(this.#epoch, error, { from: this.#at, to: this.#to, arrived: this.#at - this.#from })
+  }
+
+  abandon(): void {
+    this.#task.abandoned(this.#epoch, this.#piece.from, this.#piece.to)
+  }
+
+  #takePart(head: ResponseHead, from: number, total: number): void {
+    const { part, request } = this.#task
+    const identity = this.#identify(head, total)
+    if (part.identity === undefined) {
+      this.#checkSize(total)
+      this.#checkCoding(head)
+      part.begin(identity, this.#task.onFull)
+    } else if (!isSameVersion(part.identity, identity, request.sha256 !== null)) {
+      throw new Interrupted(this.#changed(`${this.target.url.host} has another file than before`), 0, true)
+    }
+    const end = from + (head.length ?? 0)
+    if (from !== this.#piece.from || end > this.#to || (end < this.#to && end !== total)) {
+      throw new MachineError('CM1802', `model ${request.name}: ${this.target.url.host} answered with another range`)
+    }
+    this.#to = end
+    this.#total = total
+    this.#task.beginRanges(from, end)
+  }
+
+  /** All of the file: what was there of it is of no use. */
+  #takeWhole(head: ResponseHead, total: number | null): void {
+    const { request } = this.#task
+    const canRange = head.headers.get('accept-ranges') === 'bytes'
+    const isChanged = this.#piece.validator !== null && canRange && (total ?? 0) > FIRST_PIECE
+    if (isChanged || !this.#task.isAsking) {
+      throw new Interrupted(this.#changed(`${this.target.url.host} has another file than before`), 0, true)
+    }
+    if (total !== null) this.#checkSize(total)
+    this.#checkCoding(head)
+    this.#task.beginStream()
+    this.#epoch = this.#task.epoch
+    this.#at = 0
+    this.#total = total
+    this.#to = total ?? request.bytes ?? request.mostBytes
+    if (total !== null) this.#task.part.begin(this.#identify(head, total), this.#task.onFull)
+  }
+
+  #identify(head: ResponseHead, total: number): PartIdentity {
+    const { request, trail } = this.#task
+    return { source: digest(trail.source.url), sha256: request.sha256, total, ...readValidators(head) }
+  }
+
+  #checkSize(total: number): void {
+    const { bytes, name, mostBytes } = this.#task.request
+    const { host } = this.target.url
+    if (bytes !== null && bytes !== total) {
+      throw new MachineError('CM1810', `model ${name}: ${host} has ${total} bytes, expected ${bytes}`)
+    }
+    if (bytes === null && total > mostBytes) {
+      throw new MachineError('CM1806', `model ${name}: ${host} has ${total} bytes, there is room for ${mostBytes}`)
+    }
+  }
+
+  #checkCoding(head: ResponseHead): void {
+    const coding = head.headers.get('content-encoding')
+    if (coding === undefined || coding.toLowerCase() === 'identity') return
+    const { name } = this.#task.request
+    throw new MachineError('CM1802', `model ${name}: ${this.target.url.host} answered in the coding ${coding}`)
+  }
+
+  #checkPage(data: Uint8Array): void {
+    if (!isPage(data)) return
+    const { name } = this.#task.request
+    throw new MachineError('CM1808', `model ${name}: ${this.target.url.host} sent a web page`)
+  }
+
+  #tooLong(): MachineError {
+    const { bytes, name } = this.#task.request
+    const { host } = this.target.url
+    if (bytes !== null) return new MachineError('CM1810', `model ${name}: ${host} sends more than ${bytes} bytes`)
+    return new MachineError(
+      'CM1806',
+      `model ${name}: ${host} sends more than the ${this.#to} bytes that there is room for`,
+    )
+  }
+
+  #changed(text: string): MachineError {
+    return new MachineError('CM1811', `model ${this.#task.request.name}: ${text}`)
+  }
+
+  #unauthorised(said: string): MachineError {
+    const { token, tokenVariable } = this.#task.trail.source
+    if (token !== null) return new MachineError('CM1803', `${said} to the token of ${tokenVariable ?? 'the model'}`)
+    const why = tokenVariable === null ? 'and no token is known for it' : `and ${tokenVariable} is not set`
+    return new MachineError('CM1803', `${said} ${why}`)
+  }
+}

@@ -1,0 +1,76 @@
+import http from 'node:http'
+import https from 'node:https'
+import { judgeStatus } from '../../models/resume.ts'
+import type { ModelSource } from '../model-ports.ts'
+import { openLibraryAgents } from './library-line.ts'
+import { SourceTrail } from './source-trail.ts'
+
+const ANSWER_MS = 10_000
+
+/** How sizes are asked for. */
+export interface SizeSettings {
+  readonly signal: AbortSignal
+  readonly allowInsecure: boolean
+  readonly proxies: Readonly<Record<string, string>>
+  readonly connectMs: number
+}
+
+/** Size of a file as the first source that answers tells it (HEAD, RFC 9110, 9.3.2); null when none does. */
+export async function askSize(sources: readonly ModelSource[], settings: SizeSettings): Promise<number | null> {
+  const agents = openLibraryAgents(settings.proxies, settings.connectMs)
+  try {
+    for (const source of sources) {
+      const size = await askOne(new SourceTrail([source], settings.allowInsecure), agents, settings.signal).catch(
+        // A source that does not answer now is told of when the file is fetched.
+        () => null,
+      )
+      settings.signal.throwIfAborted()
+      if (size !== null) return size
+    }
+    return null
+  } finally {
+    agents.plain.destroy()
+    agents.secure.destroy()
+  }
+}
+
+async function askOne(
+  trail: SourceTrail,
+  agents: ReturnType<typeof openLibraryAgents>,
+  stop: AbortSignal,
+): Promise<number | null> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(ANSWER_MS)])
+  for (;;) {
+    const { statusCode = 0, headers } = await head(trail, agents, signal)
+    const meaning = judgeStatus(statusCode)
+    if (meaning === 'redirect') {
+      trail.follow(headers.location)
+      continue
+    }
+    const length = headers['content-length']
+    return meaning === 'whole' && length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null
+  }
+}
+
+function head(
+  { target }: SourceTrail,
+  agents: ReturnType<typeof openLibraryAgents>,
+  signal: AbortSignal,
+): Promise<http.IncomingMessage> {
+  const { url, authorization } = target
+  const isSecure = url.protocol === 'https:'
+  const headers = {
+    'user-agent': 'comfy-machine',
+    'accept-encoding': 'identity',
+    ...(authorization === null ? {} : { authorization }),
+  }
+  const options = { method: 'HEAD', headers, signal, agent: isSecure ? agents.secure : agents.plain }
+  return new Promise((resolve, reject) => {
+    const request = (isSecure ? https : http).request(url, options, (response) => {
+      response.resume()
+      resolve(response)
+    })
+    request.on('error', reject)
+    request.end()
+  })
+}

@@ -1,0 +1,236 @@
+import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import { connect as connectSecure } from 'node:tls'
+import type { ResponseHead } from '../../models/response-head.ts'
+import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary } from './exchange.ts'
+import { HeadReader } from './head-reader.ts'
+import { LineWatch } from './line-watch.ts'
+
+/** A body that nobody wants is read to its end up to this size: dearer than a new connection beyond. */
+const SKIPPED_BYTES = 64 * 1024
+/** The next request is sent at the latest when so many bytes of a body are still to come. */
+const EARLY_BYTES = 256 * 1024
+/** TLS delivers records of 16 KiB: they are gathered, because each write costs a system call. */
+const GATHERED_BYTES = 256 * 1024
+/** Requests under way on one connection, the one whose body comes among them. */
+const MOST_AHEAD = 4
+
+/**
+ * HTTP/1.1 on a bare socket: the bytes of a body go from one buffer, which all lines share, into the file, with no stream in
+ * between. It speaks what file servers speak (a known length, a kept connection, a request sent ahead) and fails with
+ * NeedsLibrary where an answer needs more.
+ */
+export class SocketLine implements Line {
+  readonly origin: string
+  readonly watch = new LineWatch()
+  readonly #events: LineEvents
+  readonly #socket: Socket
+  readonly #gathered: Buffer | undefined
+  readonly #heads = new HeadReader()
+  readonly #queue: Exchange[] = []
+  #filled = 0
+  #answer: ResponseHead | undefined
+  #left = 0
+  #isWanted = true
+  #isClosed = false
+  #served = 0
+  #sentMs = 0
+  #wasAhead = false
+  #answerMs = 0
+  #bodyMs = 0
+  #bodyBytes = 0
+  #lastPerMs = 0
+
+  constructor(url: URL, events: LineEvents, buffer: Buffer, connectMs: number) {
+    const isSecure = url.protocol === 'https:'
+    this.origin = url.origin
+    this.#events = events
+    this.#gathered = isSecure ? Buffer.allocUnsafeSlow(GATHERED_BYTES) : undefined
+    const host = url.hostname.replace(/^\[|\]$/g, '')
+    const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port)
+    const onread = { buffer, callback: (count: number, data: Uint8Array) => this.#onRead(data, count) }
+    const options = { host, port, onread, noDelay: true }
+    this.#socket = isSecure
+      ? connectSecure({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) })
+      : connectPlain(options)
+    const timer = setTimeout(
+      () => this.destroy(fault('ETIMEDOUT', `no connection within ${connectMs / 1000} s`)),
+      connectMs,
+    )
+    this.#socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer))
+    this.#socket.on('error', (error) => this.destroy(error))
+    this.#socket.on('close', () => {
+      clearTimeout(timer)
+      this.destroy(fault('ECONNRESET', 'the connection was closed before the answer was whole'))
+    })
+  }
+
+  isIdle(): boolean {
+    return this.#queue.length === 0 && !this.#isClosed
+  }
+
+  start(exchange: Exchange): void {
+    if (this.#queue.length === 0) {
+      this.watch.begin()
+      this.#sentMs = Date.now()
+      this.#wasAhead = false
+    }
+    this.#queue.push(exchange)
+    const { url } = exchange.target
+    const head = Object.entries({ host: url.host, ...headersOf(exchange) })
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')
+    this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\n${head}\r\n`, 'latin1')
+  }
+
+  destroy(error: Error): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#socket.destroy()
+    const failure = this.#flushLast(error)
+    const [current, ...ahead] = this.#queue.splice(0)
+    // A kept connection may be closed by the other side at any moment: a request that crosses that is no failure.
+    const isCrossed = this.#served > 0 && this.#answer === undefined && this.#heads.isEmpty()
+    if (isCrossed) current?.abandon()
+    else current?.fail(failure)
+    for (const exchange of ahead) exchange.abandon()
+    this.#events.closed(this)
+  }
+
+  #onRead(data: Uint8Array, count: number): boolean {
+    this.watch.see(0)
+    try {
+      let at = 0
+      while (at < count && !this.#isClosed) {
+        at += this.#answer === undefined ? this.#readHead(data, at, count) : this.#readBody(data, at, count)
+      }
+    } catch (thrown) {
+      this.#filled = 0
+      this.destroy(thrown as Error)
+    }
+    return !this.watch.isPaused
+  }
+
+  #readHead(data: Uint8Array, at: number, count: number): number {
+    const { used, head } = this.#heads.read(data, at, count)
+    // 1xx comes before the answer (RFC 9110, 15.2).
+    if (head !== undefined && head.status >= 200) this.#open(head)
+    return used
+  }
+
+  #open(head: ResponseHead): void {
+    const exchange = this.#queue[0]
+    if (exchange === undefined) throw fault('EPROTO', 'an answer came that nobody asked for')
+    this.#answer = head
+    // Of a request that was sent ahead the time tells nothing.
+    if (this.#queue.length === 1 && !this.#wasAhead) this.#answerMs = Date.now() - this.#sentMs
+    this.#bodyMs = Date.now()
+    this.#bodyBytes = 0
+    if (head.length === null && head.status < 300) throw new NeedsLibrary('the answer does not tell its length')
+    this.#left = head.length ?? Number.MAX_SAFE_INTEGER
+    this.#isWanted = exchange.head(head)
+    if (!this.#isWanted && this.#left > SKIPPED_BYTES) this.#drop()
+    else if (this.#left === 0) this.#end()
+    else this.#askAhead()
+  }
+
+  /** The body is not worth being read: the exchange has ended, and with it the connection. */
+  #drop(): void {
+    const [current, ...ahead] = this.#queue.splice(0)
+    this.#isClosed = true
+    this.#socket.destroy()
+    current?.end()
+    for (const exchange of ahead) exchange.abandon()
+    this.#events.closed(this)
+  }
+
+  #readBody(data: Uint8Array, at: number, count: number): number {
+    const length = Math.min(count - at, this.#left)
+    this.#left -= length
+    this.#bodyBytes += length
+    this.watch.see(length)
+    if (this.#isWanted) this.#deliver(data.subarray(at, at + length))
+    if (this.#left === 0) this.#end()
+    else this.#askAhead()
+    return length
+  }
+
+  #deliver(data: Uint8Array): void {
+    const gathered = this.#gathered
+    if (gathered !== undefined && this.#filled + data.length > gathered.length) this.#flush()
+    if (gathered === undefined || data.length >= gathered.length) {
+      this.#pass(data)
+      return
+    }
+    gathered.set(data, this.#filled)
+    this.#filled += data.length
+  }
+
+  #flush(): void {
+    const length = this.#filled
+    this.#filled = 0
+    if (length > 0 && this.#gathered !== undefined) this.#pass(this.#gathered.subarray(0, length))
+  }
+
+  #pass(data: Uint8Array): void {
+    const waitMs = this.#queue[0]?.body(data) ?? 0
+    if (waitMs <= 0 || this.watch.isPaused) return
+    this.watch.pause()
+    this.#socket.pause()
+    setTimeout(() => {
+      this.watch.resume()
+      if (!this.#isClosed) this.#socket.resume()
+    }, waitMs)
+  }
+
+  /** What was gathered has arrived, whatever comes after. */
+  #flushLast(error: Error): Error {
+    try {
+      if (this.#answer !== undefined && this.#isWanted) this.#flush()
+      return error
+    } catch (thrown) {
+      return thrown as Error
+    }
+  }
+
+  #end(): void {
+    if (this.#isWanted) this.#flush()
+    if (this.#isClosed) return
+    const isKept = this.#answer?.isKept === true
+    this.#lastPerMs = this.#bodyBytes / Math.max(1, Date.now() - this.#bodyMs)
+    this.#answer = undefined
+    this.#served += 1
+    const [current, ...ahead] = this.#queue
+    this.#queue.shift()
+    this.#wasAhead = this.#queue.length > 0
+    if (!isKept) {
+      this.#isClosed = true
+      this.#socket.destroy()
+      this.#queue.length = 0
+    }
+    current?.end()
+    if (isKept) {
+      if (this.#queue.length > 0) return
+      this.watch.end()
+      this.#events.idle(this)
+      return
+    }
+    for (const exchange of ahead) exchange.abandon()
+    this.#events.closed(this)
+  }
+
+  /** Sends further requests so early that their answers follow this body without a pause. */
+  #askAhead(): void {
+    if (this.#answer?.isKept !== true || !this.#isWanted) return
+    const perMs = this.#bodyBytes / Math.max(1, Date.now() - this.#bodyMs)
+    const early = Math.max(EARLY_BYTES, Math.max(perMs, this.#lastPerMs) * this.#answerMs * 1.25)
+    while (this.#queue.length < MOST_AHEAD && this.#promised() <= early) {
+      const next = this.#events.next(this)
+      if (next === undefined) return
+      this.start(next)
+    }
+  }
+
+  #promised(): number {
+    return this.#queue.slice(1).reduce((sum, { expects }) => sum + expects, this.#left)
+  }
+}
