@@ -62,18 +62,21 @@ function moveText([from, to]: readonly (string | null)[]): string {
 function modelLines({ models, downloadBytes, unknownSizes }: InstallationPreview): readonly string[] {
   if (models.length === 0) return ['  nothing changes']
   const unknown = unknownSizes === 0 ? '' : `, and ${unknownSizes} whose size is not known`
-  return [...models.map(modelText), `  ${formatBytes(downloadBytes)} to download${unknown}`]
+  const bytes = downloadBytes.toLocaleString('en')
+  return [...models.map(modelText), `  ${formatBytes(downloadBytes)} (${bytes} bytes) to download${unknown}`]
 }
 
 function modelText({ name, path, action, bytes, host }: ModelChange): string {
   const where = path ?? name
   if (action === 'find') return `  ? ${where}  has no source and is not there`
   if (action === 'verify') return `  ~ ${where}  is there and is read once to be verified`
+  if (action === 'place') return `  + ${where}  shares the content of a file that is there or comes`
   return `  + ${where}  ${bytes === null ? 'size not known' : formatBytes(bytes)}  from ${host ?? 'nowhere'}`
 }
 
 function diskText({ disk }: InstallationPreview): string {
-  const { path, neededBytes, freeBytes, fits } = disk
-  const text = `${path}: ${formatBytes(neededBytes)} needed, ${formatBytes(freeBytes)} free`
+  const { path, neededBytes, freeBytes, neededInodes, freeInodes, fits } = disk
+  const inodes = neededInodes > freeInodes ? `, ${neededInodes} inodes needed, ${freeInodes} free` : ''
+  const text = `${path}: ${formatBytes(neededBytes)} needed, ${formatBytes(freeBytes)} free${inodes}`
   return fits ? text : `${text}: the models do not fit`
 }

@@ -76,6 +76,16 @@ export interface PythonPlan {
   readonly torchBackend: string | null
 }
 
+/** Where models come from beside their origin, and how much of the network they may take. */
+export interface ModelsPlan {
+  /** Base URLs of mirrors and peers without a trailing slash, in the order in which they are tried. */
+  readonly sources: readonly string[]
+  readonly connections: number
+  readonly connectionsPerHost: number
+  /** Bytes per second in all; null for no limit. */
+  readonly rateLimit: number | null
+}
+
 /** How custom nodes are set up and run. */
 export interface NodePlan {
   readonly scriptTimeoutS: number
@@ -111,6 +121,7 @@ export interface MachinePlan {
   readonly components: ComponentRequest
   readonly python: PythonPlan
   readonly nodes: NodePlan
+  readonly models: ModelsPlan
   readonly health: { readonly port: number }
   /** Every public variable of machine.env: what a custom node's env may name, PIP_*, UV_*, proxies, OTEL_*. */
   readonly environment: Readonly<Record<string, string>>
