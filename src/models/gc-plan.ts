@@ -54,7 +54,7 @@ export function planGc({ files, index }: StoreFacts, reach: Reach): GcPlan {
 }
 
 /** Bytes that become free when these names are removed. */
-export function freedBytes(files: readonly StoredFile[]): number {
+function freedBytes(files: readonly StoredFile[]): number {
   const names = Map.groupBy(files, ({ inode }) => inode)
   return [...names.values()].reduce((sum, [first, ...others]) => {
     const isLast = first !== undefined && first.links <= others.length + 1

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import type { StoredFile } from '../host/inventory-ports.ts'
+import { readPins } from './model-plan.ts'
 import { type Claim, MACHINE, partialKeys } from './reach.ts'
 import { type FolderView, isInStore, isUnchanged, type StoreFacts, viewFolder } from './store-view.ts'
 
@@ -45,8 +46,8 @@ export interface ListFacts extends StoreFacts {
 
 /** Every model that is wanted, that was verified, or that lies in the store, sorted by path. */
 export function listModels(facts: ListFacts): readonly ModelRow[] {
-  const pins = new Map(Object.values(facts.index).map(({ source, sha256 }) => [source, sha256]))
-  const view: View = { ...facts, ...viewFolder(facts.files), pins }
+  const pinOf = readPins(new Map(Object.entries(facts.index)), facts.digest)
+  const view: View = { ...facts, ...viewFolder(facts.files), pinOf }
   const byPath = Map.groupBy(facts.claims, ({ model }) => model.path)
   const known = Object.keys(facts.index).filter((path) => view.visible.has(path))
   const paths = new Set([...known, ...[...byPath.keys()].filter((path) => path !== null)])
@@ -86,8 +87,7 @@ export function selectModels<T extends Pick<ModelRow, 'name' | 'path' | 'sha256'
 }
 
 interface View extends ListFacts, FolderView {
-  /** What was verified, by the digest of the URL that it is from. */
-  readonly pins: ReadonlyMap<string | undefined, string | null>
+  readonly pinOf: ReturnType<typeof readPins>
 }
 
 /** A model as some of its claims mean it, with the file that ComfyUI sees of it. */
@@ -104,8 +104,7 @@ interface Meant {
 function rowsOfPath(path: string, claims: readonly Claim[], view: View): readonly ModelRow[] {
   const file = view.visible.get(path)
   const known = view.index[path]
-  const hashOf = ({ model: { sha256, url } }: Claim): string | null =>
-    sha256 ?? known?.sha256 ?? (url === null ? null : (view.pins.get(view.digest(url)) ?? null))
+  const hashOf = ({ model }: Claim): string | null => model.sha256 ?? view.pinOf(model)?.sha256 ?? known?.sha256 ?? null
   const contents = Map.groupBy(claims, hashOf)
   const isVerified = file !== undefined && isUnchanged(file, known) && known?.sha256 !== null
   const wanted = claims.find(({ by }) => by === MACHINE) ?? claims[0]

@@ -5,16 +5,16 @@ import { COMPONENTS_FILE, NEXT_COMPONENTS_FILE, type WantedModel } from '../inst
 import { parseRecord } from '../install/context.ts'
 import { isGenerationId } from '../install/generation.ts'
 import { COMPLETE_FILE, LOCK_FILE, placesOf } from '../plan/places.ts'
+import { partialName } from './group-works.ts'
 import type { ModelIndex } from './model-plan.ts'
 
-/** Claims of what the machine wants now, and of what an update wants that is under way; other claims are a generation's. */
+/** Whose claims are what the machine wants now. */
 export const MACHINE = 'machine'
-/** See `MACHINE`. */
-export const UPDATE = 'update'
+const UPDATE = 'update'
 
 /** Somebody wants a model. */
 export interface Claim {
-  /** `machine`, `update`, or the id of a generation. */
+  /** `machine`, `update` for what an update wants that is under way, or the id of a generation. */
   readonly by: string
   readonly model: WantedModel
 }
@@ -40,12 +40,13 @@ export interface Reach {
   readonly keys: ReadonlySet<string>
 }
 
-/** Key of a download that is not whole: its hash where that is known. */
+/** Keys that the download of a model may have: of what is wanted now, and of when nobody knew its hash. */
 export function partialKeys(
   { url, sha256 }: Pick<WantedModel, 'url' | 'sha256'>,
   digest: (text: string) => string,
 ): readonly string[] {
-  return [...(sha256 === null ? [] : [sha256]), ...(url === null ? [] : [`url-${digest(url)}`])]
+  const hashes = url === null ? [sha256] : [sha256, null]
+  return hashes.flatMap((hash) => (url === null && hash === null ? [] : partialName({ url, sha256: hash }, digest)))
 }
 
 /** What is reached from claims: by path, by hash, and where no hash is declared by what was verified of it before. */

@@ -1,7 +1,7 @@
 import { join, relative } from 'node:path'
 import type { StoredFile } from '../host/inventory-ports.ts'
 import { storeOf } from '../plan/places.ts'
-import type { ModelIndex, VerifiedFile } from './model-plan.ts'
+import { isSameState, type ModelIndex, type VerifiedFile } from './model-plan.ts'
 
 /** A models folder and its index as they are. */
 export interface StoreFacts {
@@ -48,7 +48,7 @@ export function isInStore(path: string): boolean {
 
 /** Tells whether a file is still the one that was verified, by size and time of change. */
 export function isUnchanged(file: StoredFile, known: VerifiedFile | undefined): boolean {
-  return known !== undefined && known.bytes === file.bytes && known.mtimeMs === file.mtimeMs
+  return known !== undefined && isSameState(file, known)
 }
 
 /** Sorts the files of a models folder. */

@@ -1,5 +1,6 @@
 import type { StoredFile } from '../host/inventory-ports.ts'
 import type { ModelRow } from './list-models.ts'
+import { isSameState } from './model-plan.ts'
 import { blobHash, type StoreFacts } from './store-view.ts'
 
 /** One file to read, by all names that it has. */
@@ -58,7 +59,7 @@ export function wantedBy(rows: readonly ModelRow[], { paths, expected }: Check):
 
 /** Tells whether a file is still the one that was read. */
 export function isSameFile(check: Check, file: Pick<StoredFile, 'inode' | 'mtimeMs' | 'bytes'>): boolean {
-  return check.inode === file.inode && check.mtimeMs === file.mtimeMs && check.bytes === file.bytes
+  return check.inode === file.inode && isSameState(check, file)
 }
 
 function storeFirst(a: string, b: string): number {
