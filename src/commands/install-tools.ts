@@ -21,10 +21,10 @@ export async function openHttpFor(context: InstallContext): Promise<HttpClient> 
 
 /** What fetches models, within what the plan allows it of the network. */
 export async function openFetcherFor(context: InstallContext, signal = context.host.signal): Promise<Fetcher> {
-  const { openFetcher } = await import('../host/download-adapter.ts')
-  const { allowInsecureSources: allowInsecure } = context.plan.components
-  const { clock } = context.host
-  return openFetcher({ clock, signal, proxies: await networkOf(context), retry: DEFAULT_RETRY, allowInsecure })
+  const { openFetcher } = await import('../host/download/fetcher.ts')
+  const { models, components } = context.plan
+  const allowInsecure = components.allowInsecureSources
+  return openFetcher({ signal, proxies: await networkOf(context), retry: DEFAULT_RETRY, limits: models, allowInsecure })
 }
 
 /** What the models are brought with; `close` ends its connections. */

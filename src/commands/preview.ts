@@ -23,13 +23,14 @@ import { readInterpreter, wishKey } from '../install/wish.ts'
 import { groupWorks } from '../models/group-works.ts'
 import { planWorks } from '../models/plan-works.ts'
 import { askSizes, readNeeds, shortageOf, sumNeeds } from '../models/preflight.ts'
-import { type ModelChange, previewModels } from '../models/preview-models.ts'
+import { type ModelChange, previewModels, readArrived } from '../models/preview-models.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
 import { openFetcherFor } from './install-tools.ts'
 
 const STEP_OF_DISCOVERY = 16
 const SIZES_MS = 5_000
+const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 /**
  * Asks the component API what is wanted, as the discovery does but without writing its answer down, and compares it with what
@@ -122,7 +123,9 @@ async function readModels(context: InstallContext, models: readonly WantedModel[
   const asked = openSizes(context)
   const sizes = await askSizes(context, asked, groups).finally(asked.close)
   const needs = await readNeeds(context, groups, sizes)
-  return { changes: previewModels(works, needs), needed: sumNeeds([...needs.values()]) }
+  const boot = (await context.host.files.readText(BOOT_ID))?.trim() ?? ''
+  const arrived = await readArrived(context.host.files, groups, boot)
+  return { changes: previewModels(works, sizes, arrived), needed: sumNeeds([...needs.values()]) }
 }
 
 interface ModelsPreview {

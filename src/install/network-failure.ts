@@ -5,6 +5,7 @@ const TYPES: Readonly<Record<string, ErrorType>> = {
   EAI_AGAIN: 'dns_failure',
   ETIMEDOUT: 'network_timeout',
   ESOCKETTIMEDOUT: 'network_timeout',
+  ESTALL: 'network_timeout',
   ERR_PROXY_TUNNEL: 'network_unreachable',
 }
 

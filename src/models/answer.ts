@@ -6,15 +6,18 @@ import { judgeStatus, parseContentRange } from './resume.ts'
 export type Answer =
   /** All of the file from its first byte on; `total` null when its length is not told. */
   | { readonly kind: 'whole'; readonly total: number | null }
-  | { readonly kind: 'part'; readonly from: number; readonly total: number }
-  /** There are no such bytes (416). */
-  | { readonly kind: 'no-range' }
+  /** Bytes `from` to `to` of `total`. */
+  | { readonly kind: 'part'; readonly from: number; readonly to: number; readonly total: number }
+  /** There are no such bytes (416); `total` null when it is not told. */
+  | { readonly kind: 'no-range'; readonly total: number | null }
+  /** A 206 that cannot be what was asked for. */
+  | { readonly kind: 'odd-range' }
   | { readonly kind: 'redirect'; readonly location: string | undefined }
   | { readonly kind: 'auth' }
   | { readonly kind: 'retry'; readonly waitMs: number }
   | { readonly kind: 'refused' }
 
-/** Reads the head of an answer; a 206 whose range cannot be understood is refused. */
+/** Reads the head of an answer. */
 export function readAnswer(head: ResponseHead, nowMs: number): Answer {
   const kind = judgeStatus(head.status)
   switch (kind) {
@@ -22,11 +25,13 @@ export function readAnswer(head: ResponseHead, nowMs: number): Answer {
       return { kind, total: head.length }
     case 'part': {
       const range = parseContentRange(head.headers.get('content-range'))
-      if (range === undefined || range.total === null) return { kind: 'refused' }
-      return { kind, from: range.from, total: range.total }
+      if (range === undefined || range.total === null) return { kind: 'odd-range' }
+      const { from, to, total } = range
+      const isSound = from < to && to <= total && (head.length === null || head.length === to - from)
+      return isSound ? { kind, from, to, total } : { kind: 'odd-range' }
     }
     case 'range':
-      return { kind: 'no-range' }
+      return { kind: 'no-range', total: readTotal(head.headers.get('content-range')) }
     case 'redirect':
       return { kind, location: head.headers.get('location') }
     case 'retry':
@@ -34,6 +39,12 @@ export function readAnswer(head: ResponseHead, nowMs: number): Answer {
     default:
       return { kind }
   }
+}
+
+/** The size that a 416 tells: `bytes *\/SIZE`. */
+function readTotal(header: string | undefined): number | null {
+  const match = /^bytes \*\/(\d{1,15})$/.exec(header ?? '')
+  return match === null ? null : Number(match[1])
 }
 
 /** What tells one version of the file from another: a strong ETag, and the date. */
@@ -46,6 +57,11 @@ export function readValidators(head: ResponseHead): {
     etag: etag?.startsWith('"') === true ? etag : null,
     lastModified: head.headers.get('last-modified') ?? null,
   }
+}
+
+/** True for an answer that says itself that it is a web page. */
+export function isPageType(contentType: string | undefined): boolean {
+  return /^text\/html\b/i.test(contentType ?? '')
 }
 
 /** True for the first bytes of a web page, which sites send with status 200 in place of a file that wants a login. */

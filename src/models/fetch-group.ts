@@ -27,6 +27,7 @@ export interface PlannedFetch {
 export async function fetchGroup(run: Fetching, meter: Meter, planned: PlannedFetch): Promise<void> {
   const { context } = run
   const [first, ...others] = planned.group.works
+  const { name } = first.model
   for (const work of planned.group.works) work.startUs = context.host.clock.nowUs()
   // They are no downloads of their own.
   for (const work of others) work.action = 'place'
@@ -34,12 +35,12 @@ export async function fetchGroup(run: Fetching, meter: Meter, planned: PlannedFe
     const sha256 = await fetchBlob(run, meter, planned)
     for (const work of planned.group.works) {
       if (work !== first) work.startUs = context.host.clock.nowUs()
-      await placeWork(run, work, sha256, () => undefined).catch((error: unknown) => fail(work, error))
+      await placeWork(run, work, sha256, () => undefined).catch((error: unknown) => fail(work, name, error))
       context.host.signal.throwIfAborted()
     }
   } catch (error) {
     context.host.signal.throwIfAborted()
-    for (const work of planned.group.works) fail(work, error)
+    for (const work of planned.group.works) fail(work, name, error)
   }
   for (const work of planned.group.works) endChild(context, work)
   meter.count(planned.group.works.length)
@@ -78,19 +79,18 @@ async function fetchBlob(
   }
 }
 
-function fail(work: ModelWork, thrown: unknown): void {
-  const failure = naming(work, toMachineError(thrown, 'CM1801'))
+function fail(work: ModelWork, asked: string, thrown: unknown): void {
+  const failure = naming(work, asked, toMachineError(thrown, 'CM1801'))
   markAttempt(failure, work.tries)
   work.error = failure
 }
 
-// The fetcher knows hosts and files; people look for the model.
-function naming({ model, isPinned }: ModelWork, failure: MachineError): MachineError {
+// The fetcher knows hosts, files and the first model; people look for theirs.
+function naming({ model, isPinned }: ModelWork, asked: string, failure: MachineError): MachineError {
   const { code, type, hint, message } = failure
-  const text = message.includes(model.name) ? message : `model ${model.name}: ${message}`
-  if (!isPinned || type !== 'checksum_mismatch') {
-    return text === message ? failure : new MachineError(code, text, { cause: failure, type, hint })
-  }
+  const said = [`model ${asked}`, asked].find((start) => message.startsWith(`${start}: `))
+  const text = `model ${model.name}: ${said === undefined ? message : message.slice(said.length + 2)}`
+  if (!isPinned || type !== 'checksum_mismatch') return new MachineError(code, text, { cause: failure, type, hint })
   return new MachineError(code, `${text}, as ${hostOf(model.url) ?? 'its source'} served it first`, {
     cause: failure,
     type,

@@ -18,7 +18,7 @@ export interface Placing {
 const OLD_PARTS = ['.part', '.part.json']
 
 /**
- * Puts the content of a hash in the place of a model and records it. Throws CM1804 when it has another size than the model
+ * Puts the content of a hash in the place of a model and records it. Throws CM1810 when it has another size than the model
  * is to have, CM1806 and CM0401.
  */
 export async function placeWork(
@@ -34,7 +34,7 @@ export async function placeWork(
     const content = await files.stat(blob)
     if (wanted.bytes !== null && content !== undefined && content.bytes !== wanted.bytes) {
       const sizes = `${content.bytes} bytes have its sha256, and ${wanted.bytes} are declared`
-      throw new MachineError('CM1804', `model ${model.name}: ${sizes}`)
+      throw new MachineError('CM1810', `model ${model.name}: ${sizes}`)
     }
     await files.makeDirectory(dirname(destination))
     work.placement = await store.place(blob, destination, onBytes)

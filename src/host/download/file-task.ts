@@ -64,9 +64,8 @@ export class FileTask {
     return this.#epoch
   }
 
-  /** The first answer has not come yet. */
-  get isAsking(): boolean {
-    return this.#mode === 'asking'
+  get mode(): Mode {
+    return this.#mode
   }
 
   /** Begins; a file of which everything has arrived before is not asked for. */

@@ -1,5 +1,5 @@
 import { MachineError } from '../../errors.ts'
-import { isPage, readAnswer, readValidators } from '../../models/answer.ts'
+import { type Answer, isPage, readAnswer, readValidators } from '../../models/answer.ts'
 import { isSameVersion, type PartIdentity } from '../../models/part-map.ts'
 import { FIRST_PIECE } from '../../models/pieces.ts'
 import type { ResponseHead } from '../../models/response-head.ts'
@@ -32,6 +32,7 @@ export class PieceExchange implements Exchange {
   #to: number
   #total: number | null = null
   #isMoved = false
+  #doubt: MachineError | undefined
 
   constructor(task: FileTask, piece: Piece, waitAfter: (bytes: number) => number) {
     this.#task = task
@@ -58,7 +59,7 @@ export class PieceExchange implements Exchange {
     const said = `model ${this.#task.request.name}: ${host} answered ${head.status} ${head.reason}`.trimEnd()
     switch (answer.kind) {
       case 'part':
-        this.#takePart(head, answer.from, answer.total)
+        this.#takePart(head, answer)
         return true
       case 'whole':
         this.#takeWhole(head, answer.total)
@@ -75,8 +76,15 @@ export class PieceExchange implements Exchange {
         throw this.#unauthorised(said)
       case 'retry':
         throw new Interrupted(new MachineError('CM1802', said), answer.waitMs)
+      case 'odd-range':
+        throw new Interrupted(new MachineError('CM1802', `${said} with another range than was asked for`))
       case 'no-range':
-        throw new Interrupted(this.#changed(`${said} to bytes that it had`), 0, true)
+        // Of an empty file there is no first byte.
+        if (answer.total !== 0 || this.#task.mode !== 'asking') {
+          throw new Interrupted(new MachineError('CM1811', `${said} to bytes that it had`), 0, true)
+        }
+        this.#takeWhole(head, 0)
+        return false
       case 'refused':
         if (this.#task.trail.renew()) {
           this.#isMoved = true
@@ -89,16 +97,18 @@ export class PieceExchange implements Exchange {
   body(data: Uint8Array): number {
     const task = this.#task
     if (!task.isCurrent(this.#epoch)) throw fault('ECANCELED', 'the piece is not wanted any more')
-    if (this.#at === 0) this.#checkPage(data)
-    if (this.#at + data.length > this.#to) throw this.#tooLong()
-    task.part.write(data, this.#at)
-    this.#at += data.length
-    task.request.onBytes(data.length)
+    if (this.#at === 0) this.#checkBegin(data)
+    const wanted = data.subarray(0, this.#to - this.#at)
+    task.part.write(wanted, this.#at)
+    this.#at += wanted.length
+    task.request.onBytes(wanted.length)
+    if (wanted.length < data.length) throw this.#tooLong()
     return this.#waitAfter(data.length)
   }
 
   end(): void {
     if (this.#isMoved) this.#task.moved(this.#epoch)
+    else if (this.#doubt !== undefined) this.fail(this.#doubt)
     else if (this.#total !== null && this.#at < this.#to) {
       this.fail(fault('ECONNRESET', `${this.#at} of ${this.#to} bytes came`))
     } else this.#task.arrived(this.#epoch, this.#at)
@@ -112,23 +122,23 @@ export class PieceExchange implements Exchange {
     this.#task.abandoned(this.#epoch, this.#piece.from, this.#piece.to)
   }
 
-  #takePart(head: ResponseHead, from: number, total: number): void {
+  #takePart(head: ResponseHead, { from, to, total }: Extract<Answer, { readonly kind: 'part' }>): void {
     const { part, request } = this.#task
+    const { host } = this.target.url
+    if (from !== this.#from || to > this.#to || (to < this.#to && to !== total)) {
+      throw new Interrupted(
+        new MachineError('CM1802', `model ${request.name}: ${host} answered with another range than was asked for`),
+      )
+    }
     const identity = this.#identify(head, total)
     if (part.identity === undefined) {
-      this.#checkSize(total)
       this.#checkCoding(head)
-      part.begin(identity, this.#task.onFull)
-    } else if (!isSameVersion(part.identity, identity, request.sha256 !== null)) {
-      throw new Interrupted(this.#changed(`${this.target.url.host} has another file than before`), 0, true)
-    }
-    const end = from + (head.length ?? 0)
-    if (from !== this.#piece.from || end > this.#to || (end < this.#to && end !== total)) {
-      throw new MachineError('CM1802', `model ${request.name}: ${this.target.url.host} answered with another range`)
-    }
-    this.#to = end
+      this.#doubt = this.#sizeProblem(total)
+      if (this.#doubt === undefined) part.begin(identity, this.#task.onFull)
+    } else if (!isSameVersion(part.identity, identity, request.sha256 !== null)) throw this.#changed()
+    this.#to = to
     this.#total = total
-    this.#task.beginRanges(from, end)
+    if (this.#doubt === undefined) this.#task.beginRanges(from, to)
   }
 
   /** All of the file: what was there of it is of no use. */
@@ -136,17 +146,16 @@ export class PieceExchange implements Exchange {
     const { request } = this.#task
     const canRange = head.headers.get('accept-ranges') === 'bytes'
     const isChanged = this.#piece.validator !== null && canRange && (total ?? 0) > FIRST_PIECE
-    if (isChanged || !this.#task.isAsking) {
-      throw new Interrupted(this.#changed(`${this.target.url.host} has another file than before`), 0, true)
-    }
-    if (total !== null) this.#checkSize(total)
+    if (isChanged || this.#task.mode !== 'asking') throw this.#changed()
     this.#checkCoding(head)
+    this.#doubt = total === null ? undefined : this.#sizeProblem(total)
     this.#task.beginStream()
     this.#epoch = this.#task.epoch
     this.#at = 0
     this.#total = total
     this.#to = total ?? request.bytes ?? request.mostBytes
-    if (total !== null) this.#task.part.begin(this.#identify(head, total), this.#task.onFull)
+    if (total !== null && this.#doubt === undefined)
+      this.#task.part.begin(this.#identify(head, total), this.#task.onFull)
   }
 
   #identify(head: ResponseHead, total: number): PartIdentity {
@@ -154,15 +163,15 @@ export class PieceExchange implements Exchange {
     return { source: digest(trail.source.url), sha256: request.sha256, total, ...readValidators(head) }
   }
 
-  #checkSize(total: number): void {
+  /** Why a file of this size is not taken; its first bytes may tell better. */
+  #sizeProblem(total: number): MachineError | undefined {
     const { bytes, name, mostBytes } = this.#task.request
     const { host } = this.target.url
     if (bytes !== null && bytes !== total) {
-      throw new MachineError('CM1810', `model ${name}: ${host} has ${total} bytes, expected ${bytes}`)
+      return new MachineError('CM1810', `model ${name}: ${host} has ${total} bytes, expected ${bytes}`)
     }
-    if (bytes === null && total > mostBytes) {
-      throw new MachineError('CM1806', `model ${name}: ${host} has ${total} bytes, there is room for ${mostBytes}`)
-    }
+    if (bytes !== null || total <= mostBytes) return undefined
+    return new MachineError('CM1806', `model ${name}: ${host} has ${total} bytes, there is room for ${mostBytes}`)
   }
 
   #checkCoding(head: ResponseHead): void {
@@ -172,24 +181,25 @@ export class PieceExchange implements Exchange {
     throw new MachineError('CM1802', `model ${name}: ${this.target.url.host} answered in the coding ${coding}`)
   }
 
-  #checkPage(data: Uint8Array): void {
-    if (!isPage(data)) return
+  #checkBegin(data: Uint8Array): void {
     const { name } = this.#task.request
-    throw new MachineError('CM1808', `model ${name}: ${this.target.url.host} sent a web page`)
+    if (isPage(data)) throw new MachineError('CM1808', `model ${name}: ${this.target.url.host} sent a web page`)
+    if (this.#doubt !== undefined) throw this.#doubt
   }
 
-  #tooLong(): MachineError {
+  /** More comes than the range or the file has; the bytes that were wanted have been taken. */
+  #tooLong(): Error {
     const { bytes, name } = this.#task.request
-    const { host } = this.target.url
-    if (bytes !== null) return new MachineError('CM1810', `model ${name}: ${host} sends more than ${bytes} bytes`)
-    return new MachineError(
-      'CM1806',
-      `model ${name}: ${host} sends more than the ${this.#to} bytes that there is room for`,
-    )
+    const says = `model ${name}: ${this.target.url.host} sends more than`
+    if (this.#task.mode !== 'stream')
+      return new Interrupted(new MachineError('CM1805', `${says} the range that was asked for`))
+    if (bytes !== null) return new MachineError('CM1810', `${says} ${bytes} bytes`)
+    return new MachineError('CM1806', `${says} the ${this.#to} bytes that there is room for`)
   }
 
-  #changed(text: string): MachineError {
-    return new MachineError('CM1811', `model ${this.#task.request.name}: ${text}`)
+  #changed(): Interrupted {
+    const text = `model ${this.#task.request.name}: ${this.target.url.host} has another file than before`
+    return new Interrupted(new MachineError('CM1811', text), 0, true)
   }
 
   #unauthorised(said: string): MachineError {

@@ -1,5 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
+import { isPageType } from '../../models/answer.ts'
 import { judgeStatus } from '../../models/resume.ts'
 import type { ModelSource } from '../model-ports.ts'
 import { openLibraryAgents } from './library-line.ts'
@@ -47,6 +48,7 @@ async function askOne(
       trail.follow(headers.location)
       continue
     }
+    if (isPageType(headers['content-type'])) return null
     const length = headers['content-length']
     return meaning === 'whole' && length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null
   }

@@ -102,6 +102,7 @@ function memoryClock() {
     nowUs: () => nowUs,
     async sleep(ms, signal) {
       if (signal !== undefined && signal !== process) {
+        if (signal.aborted) return
         const ended = new Promise<void>((resolve) => {
           waiting.push({ dueUs: nowUs + ms * 1000, wake: resolve })
           signal.addEventListener('abort', () => resolve(), { once: true })

@@ -3,9 +3,10 @@ import { digest } from '../../../src/host/digest.ts'
 import type { WantedModel } from '../../../src/install/components.ts'
 import { groupWorks } from '../../../src/models/group-works.ts'
 import { parseIndex } from '../../../src/models/model-index.ts'
+import { renderPartMap } from '../../../src/models/part-map.ts'
 import { planWorks } from '../../../src/models/plan-works.ts'
-import { askSizes, readNeeds } from '../../../src/models/preflight.ts'
-import { previewModels } from '../../../src/models/preview-models.ts'
+import { askSizes } from '../../../src/models/preflight.ts'
+import { previewModels, readArrived } from '../../../src/models/preview-models.ts'
 import { memoryContext } from '../install/context.ts'
 import { modelOf, modelWorld } from './memory-store.ts'
 
@@ -22,7 +23,8 @@ async function preview(models: readonly WantedModel[], texts: Readonly<Record<st
     works.filter(({ action }) => action === 'download'),
   )
   const { fetcher } = await world.open()
-  const changes = previewModels(works, await readNeeds(context, groups, await askSizes(context, fetcher, groups)))
+  const sizes = await askSizes(context, fetcher, groups)
+  const changes = previewModels(works, sizes, await readArrived(context.host.files, groups, 'boot'))
   return changes.map(({ path, action, bytes }) => [path, action, bytes])
 }
 
@@ -38,12 +40,13 @@ test('says what is read, placed and downloaded, with the bytes that are missing'
     modelOf('kept', 'kept'),
     modelOf('named', '', { ...unknown, path: null, url: null }),
   ]
+  const part = { source: '', sha256: digest(CONTENT), etag: null, lastModified: null, total: CONTENT.length }
   const files = { kept: { bytes: 4, mtimeMs: 1, sha256: digest('kept') } }
   const texts = {
     '/w/models.json': JSON.stringify({ schema: 1, files }),
     '/w/models/kept': 'kept',
     '/w/models/foreign': 'foreigN',
-    [`/w/models/.store/partial/${digest(CONTENT)}`]: '0123',
+    [`/w/models/.store/partial/${digest(CONTENT)}.map`]: renderPartMap(part, 'boot', [{ from: 0, to: 4 }]),
     [`/w/models/.store/blobs/sha256/${digest('in the store')}`]: 'in the store',
   }
   expect(await preview(models, texts)).toEqual([
