@@ -4,12 +4,11 @@ import { MachineError } from '../errors.ts'
 import { systemFiles } from '../host/files.ts'
 import { systemInventory } from '../host/inventory.ts'
 import type { Terminal } from '../host/ports.ts'
-import { systemStore } from '../host/store-files.ts'
 import { createMeter } from '../models/model-meter.ts'
 import { MACHINE } from '../models/reach.ts'
 import { chooseSources, exportSet } from '../models/set-export.ts'
 import { type SetOutcome, sumFailures } from '../models/set-ports.ts'
-import { openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
+import { openModelsHost, readModelsPlan, storeUntil, whenStopped } from './models-host.ts'
 import { chooseRows, readStore } from './read-store.ts'
 
 /** What `comfy-machine models export` may be told. */
@@ -35,13 +34,8 @@ export async function modelsExportCommand({ directory, names }: ExportOptions, t
     const meter = createMeter(host.context, contents.size)
     meter.expect([...contents.values()].reduce((sum, bytes) => sum + bytes, 0))
     process.umask(0o022)
-    const ports = {
-      files: systemFiles,
-      store: systemStore,
-      inventory: systemInventory,
-      meter,
-      signal: host.context.host.signal,
-    }
+    const { signal } = host.context.host
+    const ports = { files: systemFiles, store: storeUntil(signal), inventory: systemInventory, meter, signal }
     const outcome = await exportSet(ports, plan.paths.models, target, sources).finally(() => meter.stop())
     host.end()
     // What another generation wanted once is no loss.

@@ -4,14 +4,13 @@ import { becomeInstaller } from '../host/become.ts'
 import { systemFiles } from '../host/files.ts'
 import { systemInventory } from '../host/inventory.ts'
 import type { Terminal } from '../host/ports.ts'
-import { systemStore } from '../host/store-files.ts'
 import { holdStore } from '../models/hold-store.ts'
 import { openIndex } from '../models/model-index.ts'
 import { createMeter } from '../models/model-meter.ts'
 import { checkImport, importSet, planImport, readSet } from '../models/set-import.ts'
 import { sumFailures } from '../models/set-ports.ts'
 import { requireRoot } from './machine-now.ts'
-import { openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
+import { openModelsHost, readModelsPlan, storeUntil, whenStopped } from './models-host.ts'
 import { readStore } from './read-store.ts'
 
 const COMMAND = 'comfy-machine models import'
@@ -32,7 +31,7 @@ export async function modelsImportCommand(directory: string, terminal: Terminal)
   const { context } = host
   const { clock, signal } = context.host
   return whenStopped(host, terminal, 'The same command goes on with what is in place.', async () => {
-    const ports = { store: systemStore, files: systemFiles, clock, signal }
+    const ports = { store: storeUntil(signal), files: systemFiles, clock, signal }
     const hold = await holdStore(ports, { models, command: COMMAND })
     try {
       const work = planImport(set, await readStore(plan.paths))

@@ -13,9 +13,15 @@ import { createMeter } from '../models/model-meter.ts'
 import { modelsToRepair, putAside } from '../models/put-aside.ts'
 import { verifyFiles } from '../models/verify-models.ts'
 import { type Damage, damageLine, isSameFile, planVerify } from '../models/verify-plan.ts'
-import { modelTools } from './install-tools.ts'
 import { requireRoot } from './machine-now.ts'
-import { type ModelsHost, openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
+import {
+  type ModelsHost,
+  openModelsHost,
+  readModelsPlan,
+  stoppableTools,
+  storeUntil,
+  whenStopped,
+} from './models-host.ts'
 import { chooseRows, readStore, type StoreNow } from './read-store.ts'
 
 const COMMAND = 'comfy-machine models verify'
@@ -43,7 +49,8 @@ export async function modelsVerifyCommand(options: VerifyOptions, terminal: Term
     const store = await readStore(plan.paths)
     const checks = planVerify(store, names.length === 0 ? undefined : chooseRows(store.rows, names))
     const meter = createMeter(host.context, checks.length)
-    const ports = { store: systemStore, meter, signal: host.context.host.signal }
+    const { signal } = host.context.host
+    const ports = { store: storeUntil(signal), meter, signal }
     const damages = await verifyFiles(ports, models, checks, store.rows).finally(() => meter.stop())
     host.end()
     const mended = repair && damages.length > 0 ? await mend(host, store, damages) : new Set<Damage>()
@@ -78,7 +85,7 @@ async function mend(host: ModelsHost, store: StoreNow, damages: readonly Damage[
   } finally {
     await hold.release()
   }
-  const tools = modelTools(context)
+  const tools = stoppableTools(context)
   try {
     const wanted = modelsToRepair(put, store.claims)
     finish(context, await bringModels(context, tools.open, wanted, { command: COMMAND, isPatient: true }))

@@ -31,10 +31,7 @@ export async function verifyFiles(
     const file = meter.begin(path, check.bytes)
     const damage = { ...check, wanted_by: wantedBy(rows, check) }
     try {
-      const sha256 = await store.hash(join(models, check.paths[0] ?? path), (count) => {
-        signal.throwIfAborted()
-        file.add(count)
-      })
+      const sha256 = await store.hash(join(models, check.paths[0] ?? path), file.add)
       return sha256 === check.expected ? undefined : { ...damage, found: sha256 }
     } catch (error) {
       signal.throwIfAborted()
