@@ -145,6 +145,8 @@ export const ERRORS = {
   CM1809: passing(define('model_store_busy', 'dependency_failed', 'another process works on the models', 'Wait until it has ended, or end it; it is named above.', 'cat /var/lib/comfy-machine/models/.store/lock')),
   CM1810: define('model_size_mismatch', 'checksum_mismatch', 'the source of a model has another size than expected', 'Correct fileSize in the API, or find out why the source has another file.', 'journalctl -u comfy-install-models -b -e'),
   CM1811: passing(define('model_changed', 'download_incomplete', 'the source changed a model while it was downloaded', 'Start again; give the model a hash in the API, so that one version of it is meant.', 'journalctl -u comfy-install-models -b -e')),
+  CM1812: define('model_damaged', 'checksum_mismatch', 'a model on the disk is not what was verified', 'Run comfy-machine models verify --repair, and look at the disk.', 'comfy-machine models verify'),
+  CM1813: define('model_set_invalid', 'config_invalid', 'an exported set of models cannot be used', 'Name a directory that comfy-machine models export has written, whole and unchanged.', 'comfy-machine models --help'),
   CM1890: define('model_installer_failed', 'process_exit', 'the model installer ended without a result', 'Read its journal.', 'journalctl -u comfy-install-models -b -e'),
 
   CM1901: define('comfyui_not_responding', 'start_timeout', 'ComfyUI did not answer in time', 'Look at its last lines; raise COMFYUI_START_TIMEOUT if it still loads.', 'journalctl -u "comfyui@*" -b -e'),

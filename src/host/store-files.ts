@@ -28,6 +28,12 @@ async function hash(path: string, onBytes: (count: number) => void = () => undef
   return threads.begin(path).finish(size, onBytes)
 }
 
+/** Ends what is being hashed, of which nobody hears any more: a thread at work would keep the process from its end. */
+export function endHashing(): void {
+  threads?.close()
+  threads = undefined
+}
+
 async function seal(partial: string, blob: string): Promise<void> {
   const [whole, there] = await Promise.all([fs.stat(partial), unlessCode(['ENOENT'], fs.lstat(blob))])
   if (there?.isFile() === true && there.size === whole.size) {
