@@ -37,7 +37,7 @@ export interface FetchedFile {
   /** Bytes that were there before. */
   readonly resumed: number
   readonly attempts: number
-  /** Host that the bytes came from, without user, path and query. */
+  /** Host of the source that it is from; the bytes may have come from where that redirected to. */
   readonly host: string
 }
 

@@ -7,6 +7,9 @@ export const PLAN_FILE = `${RUN_DIRECTORY}/plan.json`
 /** Where comfy-sandbox.socket listens: each connection runs one program, see `src/host/sandbox.ts`. */
 export const SANDBOX_SOCKET = `${RUN_DIRECTORY}/sandbox.sock`
 
+/** The unit that brings the models which may come after the start, once the machine is ready. */
+export const LATER_MODELS = 'comfy-load-models.service'
+
 /** Where spans are kept until they are delivered and, for `comfy-machine trace`, some time after; bounded. */
 export const TELEMETRY_DIRECTORY = '/var/lib/comfy-machine/telemetry'
 

@@ -12,6 +12,8 @@ import type { FileTask } from './file-task.ts'
 export interface Piece {
   readonly from: number
   readonly to: number
+  /** Its answer tells what the others can be asked for. */
+  readonly isAsking: boolean
   /** It is all of the file, and asked for without a range. */
   readonly isWhole: boolean
   /** Value of If-Range; null where the hash of the whole decides. */
@@ -26,12 +28,12 @@ export class PieceExchange implements Exchange {
   readonly #task: FileTask
   readonly #piece: Piece
   readonly #waitAfter: (bytes: number) => number
-  readonly #from: number
   #epoch: number
   #at: number
   #to: number
   #total: number | null = null
   #isMoved = false
+  #hasEnded = false
   #doubt: MachineError | undefined
 
   constructor(task: FileTask, piece: Piece, waitAfter: (bytes: number) => number) {
@@ -39,7 +41,6 @@ export class PieceExchange implements Exchange {
     this.#piece = piece
     this.#waitAfter = waitAfter
     this.#epoch = task.epoch
-    this.#from = piece.from
     this.#at = piece.from
     this.#to = piece.to
     this.target = task.trail.target
@@ -56,6 +57,8 @@ export class PieceExchange implements Exchange {
     if (!this.#task.isCurrent(this.#epoch)) return false
     const { host } = this.target.url
     const answer = readAnswer(head, Date.now())
+    // Another piece has found out already that the address has expired.
+    if (this.target !== this.#task.trail.target && head.status >= 400) return this.#move()
     const said = `model ${this.#task.request.name}: ${host} answered ${head.status} ${head.reason}`.trimEnd()
     switch (answer.kind) {
       case 'part':
@@ -66,13 +69,9 @@ export class PieceExchange implements Exchange {
         return true
       case 'redirect':
         this.#task.trail.follow(answer.location)
-        this.#isMoved = true
-        return false
+        return this.#move()
       case 'auth':
-        if (this.#task.trail.renew()) {
-          this.#isMoved = true
-          return false
-        }
+        if (this.#task.trail.renew()) return this.#move()
         throw this.#unauthorised(said)
       case 'retry':
         throw new Interrupted(new MachineError('CM1802', said), answer.waitMs)
@@ -86,12 +85,14 @@ export class PieceExchange implements Exchange {
         this.#takeWhole(head, 0)
         return false
       case 'refused':
-        if (this.#task.trail.renew()) {
-          this.#isMoved = true
-          return false
-        }
+        if (this.#task.trail.renew()) return this.#move()
         throw new MachineError('CM1802', said)
     }
+  }
+
+  #move(): boolean {
+    this.#isMoved = true
+    return false
   }
 
   body(data: Uint8Array): number {
@@ -102,12 +103,12 @@ export class PieceExchange implements Exchange {
     task.part.write(wanted, this.#at)
     this.#at += wanted.length
     task.request.onBytes(wanted.length)
-    if (wanted.length < data.length) throw this.#tooLong()
+    if (wanted.length < data.length) this.#cut()
     return this.#waitAfter(data.length)
   }
 
   end(): void {
-    if (this.#isMoved) this.#task.moved(this.#epoch)
+    if (this.#isMoved) this.#task.moved(this.#epoch, this.#piece)
     else if (this.#doubt !== undefined) this.fail(this.#doubt)
     else if (this.#total !== null && this.#at < this.#to) {
       this.fail(fault('ECONNRESET', `${this.#at} of ${this.#to} bytes came`))
@@ -115,22 +116,25 @@ export class PieceExchange implements Exchange {
   }
 
   fail(error: unknown): void {
-    this.#task.failed(this.#epoch, error, { from: this.#at, to: this.#to, arrived: this.#at - this.#from })
+    if (this.#hasEnded) return
+    const rest = { ...this.#piece, from: this.#at, to: this.#to }
+    this.#task.failed(this.#epoch, error, rest, this.#at - this.#piece.from)
   }
 
   abandon(): void {
-    this.#task.abandoned(this.#epoch, this.#piece.from, this.#piece.to)
+    this.#task.abandoned(this.#epoch, this.#piece)
   }
 
   #takePart(head: ResponseHead, { from, to, total }: Extract<Answer, { readonly kind: 'part' }>): void {
     const { part, request } = this.#task
     const { host } = this.target.url
-    if (from !== this.#from || to > this.#to || (to < this.#to && to !== total)) {
+    if (from !== this.#piece.from || to > this.#to || (to < this.#to && to !== total)) {
       throw new Interrupted(
         new MachineError('CM1802', `model ${request.name}: ${host} answered with another range than was asked for`),
       )
     }
     const identity = this.#identify(head, total)
+    const isFirst = part.identity === undefined
     if (part.identity === undefined) {
       this.#checkCoding(head)
       this.#doubt = this.#sizeProblem(total)
@@ -138,7 +142,7 @@ export class PieceExchange implements Exchange {
     } else if (!isSameVersion(part.identity, identity, request.sha256 !== null)) throw this.#changed()
     this.#to = to
     this.#total = total
-    if (this.#doubt === undefined) this.#task.beginRanges(from, to)
+    if (this.#doubt === undefined) this.#task.beginRanges({ from, to }, isFirst)
   }
 
   /** All of the file: what was there of it is of no use. */
@@ -187,14 +191,15 @@ export class PieceExchange implements Exchange {
     if (this.#doubt !== undefined) throw this.#doubt
   }
 
-  /** More comes than the range or the file has; the bytes that were wanted have been taken. */
-  #tooLong(): Error {
-    const { bytes, name } = this.#task.request
-    const says = `model ${name}: ${this.target.url.host} sends more than`
-    if (this.#task.mode !== 'stream')
-      return new Interrupted(new MachineError('CM1805', `${says} the range that was asked for`))
-    if (bytes !== null) return new MachineError('CM1810', `${says} ${bytes} bytes`)
-    return new MachineError('CM1806', `${says} the ${this.#to} bytes that there is room for`)
+  /** More comes than was asked for. What was wanted of it has been taken; the rest is not read. */
+  #cut(): never {
+    const { mode, request } = this.#task
+    const says = `model ${request.name}: ${this.target.url.host} sends more than`
+    if (mode === 'stream' && request.bytes !== null) throw new MachineError('CM1810', `${says} ${request.bytes} bytes`)
+    if (mode === 'stream') throw new MachineError('CM1806', `${says} the ${this.#to} bytes that there is room for`)
+    this.#task.arrived(this.#epoch, null)
+    this.#hasEnded = true
+    throw fault('ECANCELED', `${says} the range that was asked for`)
   }
 
   #changed(): Interrupted {

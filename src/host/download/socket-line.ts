@@ -1,12 +1,10 @@
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectSecure } from 'node:tls'
 import type { ResponseHead } from '../../models/response-head.ts'
-import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary } from './exchange.ts'
+import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary, SKIPPED_BYTES } from './exchange.ts'
 import { HeadReader } from './head-reader.ts'
 import { LineWatch } from './line-watch.ts'
 
-/** A body that nobody wants is read to its end up to this size: dearer than a new connection beyond. */
-const SKIPPED_BYTES = 64 * 1024
 /** The next request is sent at the latest when so many bytes of a body are still to come. */
 const EARLY_BYTES = 256 * 1024
 /** TLS delivers records of 16 KiB: they are gathered, because each write costs a system call. */
@@ -24,6 +22,7 @@ export class SocketLine implements Line {
   readonly watch = new LineWatch()
   readonly #events: LineEvents
   readonly #socket: Socket
+  readonly #bufferBytes: number
   readonly #gathered: Buffer | undefined
   readonly #heads = new HeadReader()
   readonly #queue: Exchange[] = []
@@ -44,6 +43,7 @@ export class SocketLine implements Line {
     const isSecure = url.protocol === 'https:'
     this.origin = url.origin
     this.#events = events
+    this.#bufferBytes = buffer.length
     this.#gathered = isSecure ? Buffer.allocUnsafeSlow(GATHERED_BYTES) : undefined
     const host = url.hostname.replace(/^\[|\]$/g, '')
     const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port)
@@ -61,6 +61,7 @@ export class SocketLine implements Line {
     this.#socket.on('close', () => {
       clearTimeout(timer)
       this.destroy(fault('ECONNRESET', 'the connection was closed before the answer was whole'))
+      this.#events.closed(this)
     })
   }
 
@@ -93,7 +94,6 @@ export class SocketLine implements Line {
     if (isCrossed) current?.abandon()
     else current?.fail(failure)
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   #onRead(data: Uint8Array, count: number): boolean {
@@ -107,7 +107,20 @@ export class SocketLine implements Line {
       this.#filled = 0
       this.destroy(thrown as Error)
     }
-    return !this.watch.isPaused
+    return this.#isToGoOn(count)
+  }
+
+  /**
+   * Without this libuv reads one socket 32 times in a row while it fills the buffer: on a fast link few connections would carry
+   * everything, and the one with the next bytes to hash would starve.
+   */
+  #isToGoOn(count: number): boolean {
+    if (this.watch.isPaused) return false
+    if (count < this.#bufferBytes || this.#isClosed) return true
+    setImmediate(() => {
+      if (!this.watch.isPaused && !this.#isClosed) this.#socket.resume()
+    })
+    return false
   }
 
   #readHead(data: Uint8Array, at: number, count: number): number {
@@ -140,7 +153,6 @@ export class SocketLine implements Line {
     this.#socket.destroy()
     current?.end()
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   #readBody(data: Uint8Array, at: number, count: number): number {
@@ -215,7 +227,6 @@ export class SocketLine implements Line {
       return
     }
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   /** Sends further requests so early that their answers follow this body without a pause. */

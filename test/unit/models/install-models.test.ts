@@ -29,18 +29,36 @@ const slowly =
     }
   }
 
-async function run(models: readonly WantedModel[], texts: Readonly<Record<string, string>> = {}) {
+async function run(
+  models: readonly WantedModel[],
+  texts: Readonly<Record<string, string>> = {},
+  which: 'before' | 'after' = 'before',
+) {
   const context = memoryContext({}, {}, 18)
   context.texts.set('/w/components.json', JSON.stringify({ schema: 1, nodes: [], models }))
   for (const [path, text] of Object.entries(texts)) context.texts.set(path, text)
   const world = modelWorld(context, slowly(context))
   for (const { url } of models) if (url?.includes('gone') === false) world.served.set(url, CONTENT)
-  const error = await installModels(context, world.open).catch((thrown: unknown) => thrown)
+  const error = await installModels(context, world.open, 'components.json', which).catch((thrown: unknown) => thrown)
   const children = context.lines.filter((line): line is ReportChild => line.kind === 'child')
   return { ...context, world, error, children }
 }
 
 describe('installModels', () => {
+  it('brings what the start needs, and afterwards the others', async () => {
+    const models = [large('vae/ae'), large('vae/wan', { when: 'after_start' })]
+    const namesOf = ({ children }: Awaited<ReturnType<typeof run>>) => children.map(({ key }) => key)
+    const factsOf = ({ lines }: Awaited<ReturnType<typeof run>>) =>
+      Object.assign({}, ...lines.map((line) => (line.kind === 'fact' ? line.attributes : {}))) as object
+    const before = await run(models)
+    expect(namesOf(before)).toEqual(['vae/ae'])
+    expect(factsOf(before)).toMatchObject({ 'models.wanted': 1, 'models.later': 1 })
+    const after = await run(models, {}, 'after')
+    expect(namesOf(after)).toEqual(['vae/wan'])
+    expect(factsOf(after)).toMatchObject({ 'models.wanted': 1 })
+    expect(factsOf(after)).not.toHaveProperty(['models.later'])
+  })
+
   it('has a child per model with bytes, source, rate, hash and attempts, and nothing secret', async () => {
     const { children, lines, entries, told } = await run([large('vae/ae.safetensors')])
     expect(children).toMatchObject([

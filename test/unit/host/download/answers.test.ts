@@ -97,13 +97,14 @@ test('an address that is good for a few requests is asked for anew', async () =>
   const partial = join(scratch(), 'a')
   const source = `${server.url}/signed/10/models/a.bin?size=${SIZE}`
   await server.setFaults({ match: '/ticket/', kind: 'cut', at: 3_000_000, times: 8 })
-  const { file, error } = await fetchFile({
+  const { file, error, bytes } = await fetchFile({
     partial,
     sources: [source],
     sha256,
     options: { retry: { ...OPTIONS.retry, tries: 12 } },
   })
   expect(error).toBeNull()
+  expect(bytes).toBe(SIZE)
   expect(file).toMatchObject({ sha256, host: `127.0.0.1:${server.port}` })
 })
 
