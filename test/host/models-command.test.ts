@@ -204,7 +204,9 @@ describe('comfy-machine models', () => {
     expect(busy.code).toBe(1)
     expect(busy.stderr).toMatch(/CM1809 comfy-machine install models \(PID \d+\) works on the models/)
     await stop(host)
-    await host.must('(comfy-machine models pull > /root/pull 2>&1; echo $? > /root/code) & echo $! > /root/pid')
+    await host.must(
+      "setsid sh -c 'comfy-machine models pull > /root/pull 2>&1; echo $? > /root/code' > /dev/null 2>&1 &",
+    )
     await host.waitFor('grep -q pull /var/lib/comfy-machine/models/.store/lock')
     const second = await host.exec('comfy-machine models pull')
     expect(second.stderr).toMatch(/CM1809 comfy-machine models pull \(PID \d+\) works on the models/)
