@@ -41,16 +41,14 @@ async function seal(partial: string, blob: string): Promise<void> {
     return
   }
   await fs.chmod(partial, BLOB_MODE)
-  await syncFile(partial)
   await fs.rename(partial, blob)
   await syncDirectory(dirname(blob))
-  await syncDirectory(dirname(partial))
 }
 
 async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {
   const temporary = temporaryName(path)
   // One that a killed process left.
-  await fs.rm(temporary, { force: true })
+  await removeFile(temporary)
   try {
     const placement = await share(blob, temporary, onBytes)
     await fs.rename(temporary, path)
@@ -58,7 +56,7 @@ async function place(blob: string, path: string, onBytes?: (count: number) => vo
     return placement
   } finally {
     // Two names of one inode: rename(2) then does nothing, and says that it did.
-    await fs.rm(temporary, { force: true })
+    await removeFile(temporary)
   }
 }
 
@@ -118,6 +116,10 @@ async function copy(from: string, to: string, onBytes?: (count: number) => void)
 /** A name beside a path, the same for every try; short, since the name itself may be as long as a name can be. */
 function temporaryName(path: string): string {
   return join(dirname(path), `.placing-${digest(basename(path)).slice(0, 16)}`)
+}
+
+async function removeFile(path: string): Promise<void> {
+  await unlessCode(['ENOENT'], fs.unlink(path))
 }
 
 async function syncFile(path: string): Promise<void> {
