@@ -1,7 +1,7 @@
 import type { Exchange, Line, LineEvents } from './exchange.ts'
 import { fault } from './exchange.ts'
 import type { FileTask } from './file-task.ts'
-import { LibraryLine, openLibraryAgents } from './library-line.ts'
+import { LibraryLine } from './library-line.ts'
 import { SocketLine } from './socket-line.ts'
 
 /** How many connections there may be, and how patient they are; times in milliseconds. */
@@ -31,7 +31,6 @@ interface Open {
 export class Dispatcher {
   readonly #settings: DispatcherSettings
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
-  readonly #agents
   readonly #tasks = new Set<FileTask>()
   readonly #open = new Set<Open>()
   #watch: NodeJS.Timeout | undefined
@@ -42,7 +41,6 @@ export class Dispatcher {
 
   constructor(settings: DispatcherSettings) {
     this.#settings = settings
-    this.#agents = openLibraryAgents(settings.proxies, settings.connectMs)
   }
 
   add(task: FileTask): void {
@@ -60,9 +58,7 @@ export class Dispatcher {
 
   /** Ends every connection. */
   close(error: Error): void {
-    for (const { line } of this.#open) line.destroy(error)
-    this.#agents.plain.destroy()
-    this.#agents.secure.destroy()
+    for (const { line } of [...this.#open]) line.destroy(error)
   }
 
   /** Hands out what can be claimed. What wakes it meanwhile has it look once more, and goes no deeper. */
@@ -110,6 +106,7 @@ export class Dispatcher {
 
   #openLine(task: FileTask): Line {
     const { url } = task.trail.target
+    const { proxies, connectMs } = this.#settings
     const events: LineEvents = {
       next: (line) => this.#next(line, task.isLibrary),
       idle: this.pump,
@@ -119,8 +116,8 @@ export class Dispatcher {
       },
     }
     const line = task.isLibrary
-      ? new LibraryLine(url, events, this.#agents)
-      : new SocketLine(url, events, this.#buffer, this.#settings.connectMs)
+      ? new LibraryLine(url, events, proxies, connectMs)
+      : new SocketLine(url, events, this.#buffer, connectMs)
     const open = { line, host: url.host, isLibrary: task.isLibrary }
     this.#open.add(open)
     return line

@@ -47,6 +47,9 @@ export interface LineEvents {
   closed(line: Line): void
 }
 
+/** A body that nobody wants is read to its end up to this size: dearer than a new connection beyond. */
+export const SKIPPED_BYTES = 64 * 1024
+
 /** The answer needs more of HTTP than the fast path speaks: the library is to ask again. */
 export class NeedsLibrary extends Error {}
 

@@ -1,13 +1,13 @@
 import type { MachineError } from '../../errors.ts'
 import { validatorOf } from '../../models/part-map.ts'
 import { FIRST_PIECE, pieceSize } from '../../models/pieces.ts'
-import type { RangeSet } from '../../models/range-set.ts'
+import type { ByteRange, RangeSet } from '../../models/range-set.ts'
 import type { FetchedFile, FetchRequest } from '../model-ports.ts'
 import { Arrival } from './arrival.ts'
 import type { Exchange } from './exchange.ts'
 import { judgeFailure, ofFileSystem } from './failures.ts'
 import type { PartFile } from './part-file.ts'
-import { PieceExchange } from './piece-exchange.ts'
+import { type Piece, PieceExchange } from './piece-exchange.ts'
 import type { SourceTrail } from './source-trail.ts'
 import type { TaskSettings } from './task-settings.ts'
 import { Tries } from './tries.ts'
@@ -93,19 +93,19 @@ export class FileTask {
     const { total } = this.#arrival
     if (this.#mode === 'ask') {
       this.#mode = 'asking'
-      const { from, to } = this.#missing.take(FIRST_PIECE) ?? { from: 0, to: FIRST_PIECE }
-      return this.#exchange(from, to, from === 0 && to === total)
+      return this.#exchange(this.#missing.take(FIRST_PIECE) ?? { from: 0, to: FIRST_PIECE }, true)
     }
     if (this.#mode !== 'ranges' || total === null) return undefined
     const piece = this.#missing.take(pieceSize(total, this.#missing.bytes, this.#settings.connections))
-    return piece === undefined ? undefined : this.#exchange(piece.from, piece.to, false)
+    return piece === undefined ? undefined : this.#exchange(piece, false)
   }
 
-  #exchange(from: number, to: number, isWhole: boolean): Exchange {
+  #exchange({ from, to }: ByteRange, isAsking: boolean): Exchange {
     const { identity } = this.part
     // Whoever knows the hash finds out in the end whether it was one file all along.
     const validator = identity === undefined || this.request.sha256 !== null ? null : validatorOf(identity)
-    return new PieceExchange(this, { from, to, isWhole, validator }, this.#settings.waitAfter)
+    const isWhole = isAsking && from === 0 && to === this.#arrival.total
+    return new PieceExchange(this, { from, to, isAsking, isWhole, validator }, this.#settings.waitAfter)
   }
 
   /** Tells whether an exchange of an epoch still counts. */
@@ -113,12 +113,12 @@ export class FileTask {
     return epoch === this.#epoch && this.#mode !== 'ended'
   }
 
-  /** The file comes in pieces, and bytes `from` to `to` are on their way: the others can be asked for. */
-  beginRanges(from: number, to: number): void {
+  /** The file comes in pieces, and bytes of this one are on their way: the others can be asked for. */
+  beginRanges(piece: ByteRange, isFirst: boolean): void {
     this.#arrival.credit(this.trail.index)
     if (this.#mode !== 'asking') return
     this.#mode = 'ranges'
-    this.#missing = this.#arrival.missing({ from, to })
+    if (isFirst) this.#missing = this.#arrival.missing(piece)
     this.#settings.wake()
   }
 
@@ -129,40 +129,38 @@ export class FileTask {
     this.#arrival.credit(this.trail.index)
   }
 
-  /** The source led somewhere else. */
-  moved(epoch: number): void {
+  /** The source led somewhere else, or is to be asked itself again. */
+  moved(epoch: number, piece: Piece): void {
     if (!this.isCurrent(epoch)) return
-    this.#askAgain()
+    this.#giveBack(piece)
+    if (this.#mode === 'ranges') this.#mode = 'ask'
+    this.#settings.wake()
   }
 
   /** A piece has come, or with `total` all of a stream. */
   arrived(epoch: number, total: number | null): void {
     if (!this.isCurrent(epoch)) return
     this.#tries.reset()
+    this.trail.settle()
     const size = this.part.identity?.total ?? total
     if (this.#mode === 'stream' || this.part.arrived.bytes === size) this.#complete(size ?? 0)
   }
 
-  /** As if bytes `from` to `to` had never been claimed. */
-  abandoned(epoch: number, from: number, to: number): void {
+  /** As if a piece had never been claimed. */
+  abandoned(epoch: number, piece: Piece): void {
     if (!this.isCurrent(epoch)) return
-    if (this.#mode === 'ranges') {
-      this.#missing.add(from, to)
-      this.#settings.wake()
-    } else this.#askAgain()
+    this.#giveBack(piece)
+    this.#settings.wake()
   }
 
-  /** An exchange failed: `arrived` bytes of it have come, bytes `from` to `to` have not. */
-  failed(epoch: number, error: unknown, { from, to, arrived }: { from: number; to: number; arrived: number }): void {
+  /** An exchange failed: `arrived` bytes of it have come, those of `piece` have not. */
+  failed(epoch: number, error: unknown, piece: Piece, arrived: number): void {
     if (!this.isCurrent(epoch)) return
     const { host } = this.trail.target.url
     const judged = judgeFailure(error, { name: this.request.name, host, hasBegun: this.part.identity !== undefined })
-    const isGained = arrived > 0 && this.#mode === 'ranges'
-    if (this.#mode === 'ranges') this.#missing.add(from, to)
-    else if (this.#mode === 'stream') this.#forget()
-    const isOver = judged.kind === 'retry' && judged.isOver
-    if (isOver) this.#forget()
-    if (this.#mode !== 'ranges') this.#mode = 'ask'
+    const isGained = arrived > 0 && this.#mode !== 'stream'
+    if (this.#mode === 'stream' || (judged.kind === 'retry' && judged.isOver)) this.#forget()
+    else this.#giveBack(piece)
     switch (judged.kind) {
       case 'fatal':
         this.stop(judged.failure)
@@ -177,7 +175,13 @@ export class FileTask {
         if (isGained) this.#tries.reset()
         else this.#countFailure(judged.failure, judged.waitMs)
     }
-    this.#refresh()
+    this.#settings.wake()
+  }
+
+  #giveBack({ from, to, isAsking }: Piece): void {
+    // While nobody knows the size the next question is about the first bytes anyway.
+    if (this.#arrival.total !== null) this.#missing.add(from, to)
+    if (isAsking) this.#mode = 'ask'
   }
 
   #countFailure(failure: MachineError, waitMs: number): void {
@@ -195,9 +199,8 @@ export class FileTask {
     this.#tries.reset()
     this.#isLibrary = this.#settings.isProxied
     // Of another source's file nobody knows whether it is the same, but by its hash.
-    if (this.request.sha256 === null) this.#forget()
-    this.#epoch += 1
-    this.#askAgain()
+    if (this.request.sha256 === null) this.#arrival.forget()
+    this.#askAnew()
   }
 
   #tellRetry(failure: MachineError): void {
@@ -205,21 +208,17 @@ export class FileTask {
     this.#attempts += 1
   }
 
-  #askAgain(): void {
-    this.#mode = 'ask'
-    this.#refresh()
-  }
-
-  #refresh(): void {
-    if (this.#mode === 'ask') this.#missing = this.#arrival.missing()
-    this.#settings.wake()
-  }
-
-  /** Nothing has arrived: all that was asked for before is of no use. */
-  #forget(): void {
-    this.#arrival.forget()
+  /** What is on its way does not count any more. */
+  #askAnew(): void {
     this.#epoch += 1
     this.#mode = 'ask'
+    this.#missing = this.#arrival.missing()
+  }
+
+  /** Nothing has arrived, and what was asked for before is of no use. */
+  #forget(): void {
+    this.#arrival.forget()
+    this.#askAnew()
   }
 
   #complete(total: number): void {
@@ -238,10 +237,9 @@ export class FileTask {
       this.#outcome.resolve({ bytes, sha256, resumed, attempts: this.#attempts, host })
       return
     }
+    if (isMixed) this.#tellRetry(failure)
     this.#forget()
-    if (isMixed) {
-      this.#tellRetry(failure)
-      this.#askAgain()
-    } else this.#nextSource(failure)
+    if (!isMixed) this.#nextSource(failure)
+    this.#settings.wake()
   }
 }

@@ -2,38 +2,24 @@ import http from 'node:http'
 import https from 'node:https'
 import { headOf } from '../../models/response-head.ts'
 import { openAgent } from '../http-client.ts'
-import { type Exchange, fault, headersOf, type Line, type LineEvents } from './exchange.ts'
+import { type Exchange, fault, headersOf, type Line, type LineEvents, SKIPPED_BYTES } from './exchange.ts'
 import { LineWatch } from './line-watch.ts'
-
-/** The agents of the library, one connection per line that is used again. */
-export interface LibraryAgents {
-  readonly plain: http.Agent
-  readonly secure: https.Agent
-}
-
-/** Agents that go through the operator's proxies. */
-export function openLibraryAgents(proxies: Readonly<Record<string, string>>, connectMs: number): LibraryAgents {
-  const settings = { keepAlive: true }
-  return {
-    plain: openAgent(false, proxies, connectMs, settings),
-    secure: openAgent(true, proxies, connectMs, settings) as https.Agent,
-  }
-}
 
 /** HTTP by node:http: for proxies, and for answers that need more of HTTP than the fast path speaks. */
 export class LibraryLine implements Line {
   readonly origin: string
   readonly watch = new LineWatch()
   readonly #events: LineEvents
-  readonly #agents: LibraryAgents
+  /** Of its own, so that a line is one connection. */
+  readonly #agent: http.Agent
   #current: Exchange | undefined
   #request: http.ClientRequest | undefined
   #isClosed = false
 
-  constructor(url: URL, events: LineEvents, agents: LibraryAgents) {
+  constructor(url: URL, events: LineEvents, proxies: Readonly<Record<string, string>>, connectMs: number) {
     this.origin = url.origin
     this.#events = events
-    this.#agents = agents
+    this.#agent = openAgent(url.protocol === 'https:', proxies, connectMs, { keepAlive: true, maxSockets: 1 })
   }
 
   isIdle(): boolean {
@@ -42,11 +28,10 @@ export class LibraryLine implements Line {
 
   start(exchange: Exchange): void {
     const { url } = exchange.target
-    const isSecure = url.protocol === 'https:'
     this.#current = exchange
     this.watch.begin()
-    const options = { agent: isSecure ? this.#agents.secure : this.#agents.plain, headers: headersOf(exchange) }
-    const request = (isSecure ? https : http).get(url, options)
+    const get = url.protocol === 'https:' ? https.get : http.get
+    const request = get(url, { agent: this.#agent, headers: headersOf(exchange) })
     this.#request = request
     request.on('error', (error) => this.destroy(error))
     request.on('response', (response) => {
@@ -60,12 +45,18 @@ export class LibraryLine implements Line {
 
   destroy(error: Error): void {
     if (this.#isClosed) return
-    this.#isClosed = true
-    this.#request?.destroy()
-    const current = this.#current
-    this.#current = undefined
+    const current = this.#close()
     current?.fail(error)
     this.#events.closed(this)
+  }
+
+  #close(): Exchange | undefined {
+    const current = this.#current
+    this.#isClosed = true
+    this.#current = undefined
+    this.#request?.destroy()
+    this.#agent.destroy()
+    return current
   }
 
   #receive(exchange: Exchange, response: http.IncomingMessage): void {
@@ -92,15 +83,8 @@ export class LibraryLine implements Line {
     response.on('close', () => {
       if (!response.complete) this.destroy(fault('ECONNRESET', 'the connection was closed before the answer was whole'))
     })
-    if (!isWanted && headers.has('content-length') && Number(headers.get('content-length')) > 65_536)
-      this.#drop(exchange)
-  }
-
-  #drop(exchange: Exchange): void {
-    this.#isClosed = true
-    this.#current = undefined
-    this.#request?.destroy()
-    exchange.end()
+    if (isWanted || Number(headers.get('content-length') ?? 0) <= SKIPPED_BYTES) return
+    this.#close()?.end()
     this.#events.closed(this)
   }
 

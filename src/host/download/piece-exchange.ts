@@ -12,6 +12,8 @@ import type { FileTask } from './file-task.ts'
 export interface Piece {
   readonly from: number
   readonly to: number
+  /** Its answer tells what the others can be asked for. */
+  readonly isAsking: boolean
   /** It is all of the file, and asked for without a range. */
   readonly isWhole: boolean
   /** Value of If-Range; null where the hash of the whole decides. */
@@ -26,7 +28,6 @@ export class PieceExchange implements Exchange {
   readonly #task: FileTask
   readonly #piece: Piece
   readonly #waitAfter: (bytes: number) => number
-  readonly #from: number
   #epoch: number
   #at: number
   #to: number
@@ -39,7 +40,6 @@ export class PieceExchange implements Exchange {
     this.#piece = piece
     this.#waitAfter = waitAfter
     this.#epoch = task.epoch
-    this.#from = piece.from
     this.#at = piece.from
     this.#to = piece.to
     this.target = task.trail.target
@@ -56,6 +56,8 @@ export class PieceExchange implements Exchange {
     if (!this.#task.isCurrent(this.#epoch)) return false
     const { host } = this.target.url
     const answer = readAnswer(head, Date.now())
+    // Another piece has found out already that the address has expired.
+    if (this.target !== this.#task.trail.target && head.status >= 400) return this.#move()
     const said = `model ${this.#task.request.name}: ${host} answered ${head.status} ${head.reason}`.trimEnd()
     switch (answer.kind) {
       case 'part':
@@ -66,13 +68,9 @@ export class PieceExchange implements Exchange {
         return true
       case 'redirect':
         this.#task.trail.follow(answer.location)
-        this.#isMoved = true
-        return false
+        return this.#move()
       case 'auth':
-        if (this.#task.trail.renew()) {
-          this.#isMoved = true
-          return false
-        }
+        if (this.#task.trail.renew()) return this.#move()
         throw this.#unauthorised(said)
       case 'retry':
         throw new Interrupted(new MachineError('CM1802', said), answer.waitMs)
@@ -86,12 +84,14 @@ export class PieceExchange implements Exchange {
         this.#takeWhole(head, 0)
         return false
       case 'refused':
-        if (this.#task.trail.renew()) {
-          this.#isMoved = true
-          return false
-        }
+        if (this.#task.trail.renew()) return this.#move()
         throw new MachineError('CM1802', said)
     }
+  }
+
+  #move(): boolean {
+    this.#isMoved = true
+    return false
   }
 
   body(data: Uint8Array): number {
@@ -107,7 +107,7 @@ export class PieceExchange implements Exchange {
   }
 
   end(): void {
-    if (this.#isMoved) this.#task.moved(this.#epoch)
+    if (this.#isMoved) this.#task.moved(this.#epoch, this.#piece)
     else if (this.#doubt !== undefined) this.fail(this.#doubt)
     else if (this.#total !== null && this.#at < this.#to) {
       this.fail(fault('ECONNRESET', `${this.#at} of ${this.#to} bytes came`))
@@ -115,22 +115,24 @@ export class PieceExchange implements Exchange {
   }
 
   fail(error: unknown): void {
-    this.#task.failed(this.#epoch, error, { from: this.#at, to: this.#to, arrived: this.#at - this.#from })
+    const rest = { ...this.#piece, from: this.#at, to: this.#to }
+    this.#task.failed(this.#epoch, error, rest, this.#at - this.#piece.from)
   }
 
   abandon(): void {
-    this.#task.abandoned(this.#epoch, this.#piece.from, this.#piece.to)
+    this.#task.abandoned(this.#epoch, this.#piece)
   }
 
   #takePart(head: ResponseHead, { from, to, total }: Extract<Answer, { readonly kind: 'part' }>): void {
     const { part, request } = this.#task
     const { host } = this.target.url
-    if (from !== this.#from || to > this.#to || (to < this.#to && to !== total)) {
+    if (from !== this.#piece.from || to > this.#to || (to < this.#to && to !== total)) {
       throw new Interrupted(
         new MachineError('CM1802', `model ${request.name}: ${host} answered with another range than was asked for`),
       )
     }
     const identity = this.#identify(head, total)
+    const isFirst = part.identity === undefined
     if (part.identity === undefined) {
       this.#checkCoding(head)
       this.#doubt = this.#sizeProblem(total)
@@ -138,7 +140,7 @@ export class PieceExchange implements Exchange {
     } else if (!isSameVersion(part.identity, identity, request.sha256 !== null)) throw this.#changed()
     this.#to = to
     this.#total = total
-    if (this.#doubt === undefined) this.#task.beginRanges(from, to)
+    if (this.#doubt === undefined) this.#task.beginRanges({ from, to }, isFirst)
   }
 
   /** All of the file: what was there of it is of no use. */

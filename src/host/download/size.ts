@@ -2,8 +2,8 @@ import http from 'node:http'
 import https from 'node:https'
 import { isPageType } from '../../models/answer.ts'
 import { judgeStatus } from '../../models/resume.ts'
+import { openAgent } from '../http-client.ts'
 import type { ModelSource } from '../model-ports.ts'
-import { openLibraryAgents } from './library-line.ts'
 import { SourceTrail } from './source-trail.ts'
 
 const ANSWER_MS = 10_000
@@ -18,31 +18,21 @@ export interface SizeSettings {
 
 /** Size of a file as the first source that answers tells it (HEAD, RFC 9110, 9.3.2); null when none does. */
 export async function askSize(sources: readonly ModelSource[], settings: SizeSettings): Promise<number | null> {
-  const agents = openLibraryAgents(settings.proxies, settings.connectMs)
-  try {
-    for (const source of sources) {
-      const size = await askOne(new SourceTrail([source], settings.allowInsecure), agents, settings.signal).catch(
-        // A source that does not answer now is told of when the file is fetched.
-        () => null,
-      )
-      settings.signal.throwIfAborted()
-      if (size !== null) return size
-    }
-    return null
-  } finally {
-    agents.plain.destroy()
-    agents.secure.destroy()
+  for (const source of sources) {
+    const size = await askOne(new SourceTrail([source], settings.allowInsecure), settings).catch(
+      // A source that does not answer now is told of when the file is fetched.
+      () => null,
+    )
+    settings.signal.throwIfAborted()
+    if (size !== null) return size
   }
+  return null
 }
 
-async function askOne(
-  trail: SourceTrail,
-  agents: ReturnType<typeof openLibraryAgents>,
-  stop: AbortSignal,
-): Promise<number | null> {
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(ANSWER_MS)])
+async function askOne(trail: SourceTrail, settings: SizeSettings): Promise<number | null> {
+  const signal = AbortSignal.any([settings.signal, AbortSignal.timeout(ANSWER_MS)])
   for (;;) {
-    const { statusCode = 0, headers } = await head(trail, agents, signal)
+    const { statusCode = 0, headers } = await head(trail, settings, signal)
     const meaning = judgeStatus(statusCode)
     if (meaning === 'redirect') {
       trail.follow(headers.location)
@@ -56,7 +46,7 @@ async function askOne(
 
 function head(
   { target }: SourceTrail,
-  agents: ReturnType<typeof openLibraryAgents>,
+  { proxies, connectMs }: SizeSettings,
   signal: AbortSignal,
 ): Promise<http.IncomingMessage> {
   const { url, authorization } = target
@@ -66,7 +56,7 @@ function head(
     'accept-encoding': 'identity',
     ...(authorization === null ? {} : { authorization }),
   }
-  const options = { method: 'HEAD', headers, signal, agent: isSecure ? agents.secure : agents.plain }
+  const options = { method: 'HEAD', headers, signal, agent: openAgent(isSecure, proxies, connectMs) }
   return new Promise((resolve, reject) => {
     const request = (isSecure ? https : http).request(url, options, (response) => {
       response.resume()

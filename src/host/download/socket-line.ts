@@ -1,12 +1,10 @@
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectSecure } from 'node:tls'
 import type { ResponseHead } from '../../models/response-head.ts'
-import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary } from './exchange.ts'
+import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary, SKIPPED_BYTES } from './exchange.ts'
 import { HeadReader } from './head-reader.ts'
 import { LineWatch } from './line-watch.ts'
 
-/** A body that nobody wants is read to its end up to this size: dearer than a new connection beyond. */
-const SKIPPED_BYTES = 64 * 1024
 /** The next request is sent at the latest when so many bytes of a body are still to come. */
 const EARLY_BYTES = 256 * 1024
 /** TLS delivers records of 16 KiB: they are gathered, because each write costs a system call. */
@@ -61,6 +59,7 @@ export class SocketLine implements Line {
     this.#socket.on('close', () => {
       clearTimeout(timer)
       this.destroy(fault('ECONNRESET', 'the connection was closed before the answer was whole'))
+      this.#events.closed(this)
     })
   }
 
@@ -93,7 +92,6 @@ export class SocketLine implements Line {
     if (isCrossed) current?.abandon()
     else current?.fail(failure)
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   #onRead(data: Uint8Array, count: number): boolean {
@@ -140,7 +138,6 @@ export class SocketLine implements Line {
     this.#socket.destroy()
     current?.end()
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   #readBody(data: Uint8Array, at: number, count: number): number {
@@ -215,7 +212,6 @@ export class SocketLine implements Line {
       return
     }
     for (const exchange of ahead) exchange.abandon()
-    this.#events.closed(this)
   }
 
   /** Sends further requests so early that their answers follow this body without a pause. */

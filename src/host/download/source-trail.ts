@@ -56,6 +56,11 @@ export class SourceTrail {
     return true
   }
 
+  /** Bytes came from where the source is asked now: when that address expires it may be renewed again. */
+  settle(): void {
+    this.#wasRenewed = false
+  }
+
   /** Goes on to the next source; false when there is none. */
   advance(): boolean {
     if (this.#index + 1 >= this.#sources.length) return false
