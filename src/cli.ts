@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { addModelsCommands } from './commands/models.ts'
 import type { RollbackOptions } from './commands/rollback.ts'
 import type { TraceOptions } from './commands/trace.ts'
 import type { UpdateOptions } from './commands/update.ts'
@@ -160,6 +161,7 @@ function commands(onExit: (code: number) => void): Command {
       const { lockCommand } = await import('./commands/lock.ts')
       onExit(await lockCommand({ ...options, ...(generation === undefined ? {} : { generation }) }, terminal))
     })
+  addModelsCommands(program, terminal, onExit)
   program
     .command('explain')
     .description('explain an error code: cause, what to do, how to look closer')

@@ -100,6 +100,15 @@ export interface Progress {
   readonly remainingMs?: number
   /** Names of what is worked on now. */
   readonly current: readonly string[]
+  /** How far each of some of the files is that are worked on now. */
+  readonly files?: readonly FileProgress[]
+}
+
+/** How far one file is. */
+export interface FileProgress {
+  readonly name: string
+  readonly bytes: number
+  readonly totalBytes?: number
 }
 
 /** Name of the progress file within `$RUNTIME_DIRECTORY`. */

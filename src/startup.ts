@@ -12,7 +12,7 @@ import { endStep } from './observe/fold-step.ts'
 import { HEALTH_SOCKET } from './observe/fold-unit.ts'
 import { Follower } from './observe/follow.ts'
 import { isDone } from './observe/machine.ts'
-import type { MachinePlan } from './plan/plan.ts'
+import { LATER_MODELS, type MachinePlan } from './plan/plan.ts'
 import { wantedUnits } from './render/unit-values.ts'
 import { unitsThat, untilSettled } from './settle.ts'
 import { openWorkerOutboxes, startDelivery } from './trace.ts'
@@ -84,7 +84,7 @@ export function followUnits(host: MachineHost, recorder: Recorder, plan: Machine
       nowUs: () => host.clock.nowUs(),
       onProblem: (problem) => recorder.warn(`a change of a unit could not be followed: ${messageOf(problem)}`),
     },
-    [...wantedUnits(plan), HEALTH_SOCKET],
+    [...wantedUnits(plan), HEALTH_SOCKET, LATER_MODELS],
   )
   follower.start()
   return follower

@@ -123,6 +123,9 @@ export const STEPS: readonly Step[] = [
   row(21, 'Machine Ready', 'machine.ready.complete', 'comfyui_ready', controller),
 ]
 
+/** The step that brings the models which the start needs; what is loaded after it counts as its part. */
+export const MODELS_STEP = 18
+
 /** Name of the root span of a startup; its attribute `step_number` is 0. */
 export const STARTUP_SPAN = 'machine.startup'
 
@@ -143,6 +146,9 @@ export const ROLLOUT_SPAN = 'machine.rollout'
 
 /** Name of the span, in the trace of a rollout, of a GPU that is moved to another generation or back. */
 export const ROLLOUT_GPU_SPAN = 'machine.rollout.gpu'
+
+/** Name of the root span of the loading of models after the start, a trace of its own. */
+export const LATER_MODELS_SPAN = 'machine.models.load'
 
 /** The row of one step. Throws RangeError for a number outside 1–21. */
 export function stepOf(number: number): Step {

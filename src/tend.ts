@@ -2,6 +2,7 @@ import { clearUnits } from './apply/clear-units.ts'
 import type { Recorder } from './emit/recorder.ts'
 import { messageOf } from './errors.ts'
 import type { Manager } from './host/ports.ts'
+import { tendLaterModels } from './later-models.ts'
 import type { MachineHost } from './machine-host.ts'
 import { enterPhase } from './observe/fold-step.ts'
 import { isMoving, type Machine } from './observe/machine.ts'
@@ -10,8 +11,9 @@ import { look, type RolloutContext } from './rollout/look.ts'
 import { tendRollouts } from './rollout/roll-out.ts'
 
 /**
- * How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded, and
- * moves to another generation when it is asked to. A GPU on its way to one is not missed while another one serves.
+ * How the controller tends a machine that has been ready: it is ready while every wanted unit is active, else degraded,
+ * moves to another generation when it is asked to, and has the models loaded that may come after the start. A GPU on its way
+ * to another generation is not missed while another one serves.
  */
 export async function tendMachine(context: RolloutContext, host: MachineHost): Promise<void> {
   const { recorder } = context
@@ -28,7 +30,9 @@ export async function tendMachine(context: RolloutContext, host: MachineHost): P
   const stopWatching = recorder.onChange(judge)
   // What changed before anybody watched counts too.
   judge()
+  const stopLoading = tendLaterModels(context)
   await tendRollouts(context)
+  stopLoading()
   stopWatching()
 }
 

@@ -1,6 +1,6 @@
 type UnitCommand = (argument: string | undefined) => Promise<number | undefined>
 
-const INSTALLERS = ['comfyui', 'discover', 'nodes', 'models', 'update', 'collect'] as const
+const INSTALLERS = ['comfyui', 'discover', 'nodes', 'models', 'later-models', 'update', 'collect'] as const
 
 // What the units run. None of it is of use at a prompt, and so none is in --help.
 const UNIT_COMMANDS: Readonly<Record<string, UnitCommand>> = {

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { tableLines } from '../emit/table.ts'
 import { formatTime } from '../health/format.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Terminal } from '../host/ports.ts'
@@ -82,15 +83,8 @@ export function generationLines(rows: readonly GenerationRow[]): readonly string
       ...[`${built_at.slice(0, 19)}Z`, gpus.join(' ') || '-', states.join(', ') || '-'],
     ]),
   ]
-  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? []
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  )
   const reasons = rows.flatMap(({ id, rejected }) =>
     rejected === null ? [] : [`${id} was sent back by ${rejected.gpu}: ${rejected.code} ${rejected.message}`],
   )
-  return [...lines, ...reasons]
+  return [...tableLines(table), ...reasons]
 }

@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import type { ErrorCode } from '../errors.ts'
 import type { Git, HttpClient, PythonEnvironments } from '../host/install-ports.ts'
+import type { Fetcher } from '../host/model-ports.ts'
 import type { Exec } from '../host/ports.ts'
 import type { BuildTools } from '../install/build-generation.ts'
 import { createHeartbeat, type InstallContext, note, traceOf } from '../install/context.ts'
 import { DEFAULT_RETRY } from '../install/retry.ts'
-import type { ModelTools } from '../models/install-models.ts'
+import type { ModelTools } from '../models/bring-models.ts'
 import { placesOf } from '../plan/places.ts'
 import { SANDBOX_SOCKET } from '../plan/plan.ts'
 
@@ -18,7 +19,15 @@ export async function openHttpFor(context: InstallContext): Promise<HttpClient> 
   return openHttpClient(await networkOf(context), context.host.signal)
 }
 
-/** What the models are downloaded with; `close` ends its connections. */
+/** What fetches models, within what the plan allows it of the network. */
+export async function openFetcherFor(context: InstallContext, signal = context.host.signal): Promise<Fetcher> {
+  const { openFetcher } = await import('../host/download/fetcher.ts')
+  const { models, components } = context.plan
+  const allowInsecure = components.allowInsecureSources
+  return openFetcher({ signal, proxies: await networkOf(context), retry: DEFAULT_RETRY, limits: models, allowInsecure })
+}
+
+/** What the models are brought with; `close` ends its connections. */
 export function modelTools(context: InstallContext): {
   readonly open: () => Promise<ModelTools>
   readonly close: () => void
@@ -26,12 +35,11 @@ export function modelTools(context: InstallContext): {
   let close = (): void => undefined
   return {
     async open() {
-      const { openDownloader } = await import('../host/downloader.ts')
+      const { systemStore } = await import('../host/store-files.ts')
       const { systemTrees } = await import('../host/tree.ts')
-      const { clock, signal } = context.host
-      const downloader = openDownloader({ clock, signal, proxies: await networkOf(context), retry: DEFAULT_RETRY })
-      close = downloader.close
-      return { downloader, trees: systemTrees }
+      const fetcher = await openFetcherFor(context)
+      close = fetcher.close
+      return { fetcher, store: systemStore, trees: systemTrees }
     },
     close: () => close(),
   }

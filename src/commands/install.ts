@@ -1,3 +1,4 @@
+import path from 'node:path'
 import { definitionOf, type ErrorCode, MachineError, messageOf, toMachineError } from '../errors.ts'
 import { digest } from '../host/digest.ts'
 import type { InstallHost } from '../host/install-ports.ts'
@@ -5,18 +6,20 @@ import { openProgress } from '../host/report.ts'
 import { openUnitHost } from '../host/unit-process.ts'
 import { attemptOf, type InstallContext, note, PROGRESS_MS, toReported } from '../install/context.ts'
 import { codeOf } from '../install/network-failure.ts'
+import { LOCK_FILE, placesOf } from '../plan/places.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
 import { modelTools, openBuildFor, openGitFor, openHttpFor } from './install-tools.ts'
 
 /** The installers by the name of their unit. */
-export type Installer = 'comfyui' | 'discover' | 'nodes' | 'models' | 'update' | 'collect'
+export type Installer = 'comfyui' | 'discover' | 'nodes' | 'models' | 'later-models' | 'update' | 'collect'
 
 const STEPS: Readonly<Record<Installer, number>> = {
   comfyui: 14,
   discover: 16,
   nodes: 17,
   models: 18,
+  'later-models': 18,
   update: 17,
   collect: 17,
 }
@@ -25,6 +28,7 @@ const UNEXPECTED: Readonly<Record<Installer, ErrorCode>> = {
   discover: 'CM1690',
   nodes: 'CM1790',
   models: 'CM1890',
+  'later-models': 'CM1890',
   update: 'CM1790',
   collect: 'CM1790',
 }
@@ -48,7 +52,9 @@ export async function installCommand(what: Installer): Promise<number> {
     host.journal.write({ message: `${error.message}. ${error.hint}`, priority: 'err' })
     return 1
   }
-  const context: InstallContext = { plan, host, step }
+  // What goes on after the start has a trace of its own.
+  const traceId = what === 'later-models' && host.invocationId !== '' ? host.invocationId : plan.traceId
+  const context: InstallContext = { plan: { ...plan, traceId }, host, step }
   host.notify.extend(PROGRESS_MS)
   try {
     await INSTALLERS[what](context)
@@ -105,6 +111,13 @@ const INSTALLERS: Readonly<Record<Installer, (context: InstallContext) => Promis
     const { installModels } = await import('../models/install-models.ts')
     const models = modelTools(context)
     await installModels(context, models.open).finally(() => models.close())
+  },
+  async 'later-models'(context) {
+    const { installModels } = await import('../models/install-models.ts')
+    const { workspace } = context.plan.paths
+    const lock = path.relative(workspace, path.join(placesOf(workspace).current, LOCK_FILE))
+    const models = modelTools(context)
+    await installModels(context, models.open, lock, 'after').finally(() => models.close())
   },
   async update(context) {
     const { installUpdate } = await import('../install/update.ts')

@@ -2,11 +2,11 @@ import path from 'node:path'
 import { MachineError } from '../errors.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Files, Terminal } from '../host/ports.ts'
-import type { WantedModel } from '../install/components.ts'
 import { isGenerationId } from '../install/generation.ts'
 import type { MachineLock } from '../install/machine-lock.ts'
-import { MODEL_INDEX, type ModelIndex, type VerifiedFile } from '../models/model-plan.ts'
-import { COMPLETE_FILE, LOCK_FILE, placesOf } from '../plan/places.ts'
+import { withHashes } from '../install/model-hashes.ts'
+import { parseIndex } from '../models/model-index.ts'
+import { COMPLETE_FILE, LOCK_FILE, MODEL_INDEX, placesOf } from '../plan/places.ts'
 import { readMachineNow } from './machine-now.ts'
 
 /** What `comfy-machine lock` may be told. */
@@ -37,18 +37,9 @@ export async function writeLock(
   const text = isThere ? await files.readText(path.join(directory, LOCK_FILE)) : undefined
   if (text === undefined) throw new MachineError('CM1911', `there is no generation ${id}`)
   const lock = JSON.parse(text) as MachineLock
-  const index = await files.readText(path.join(workspace, MODEL_INDEX))
-  const known = index === undefined ? {} : (JSON.parse(index) as ModelIndex).files
-  const whole = `${JSON.stringify({ ...lock, models: lock.models.map((model) => withHash(model, known)) }, null, 2)}\n`
+  const verified = parseIndex(await files.readText(path.join(workspace, MODEL_INDEX)))
+  const whole = `${JSON.stringify({ ...lock, models: withHashes(lock.models, verified) }, null, 2)}\n`
   if (out === undefined) terminal.write(whole)
   else await files.writeText(path.resolve(out), whole)
   return 0
-}
-
-/** A model with the hash and size of the file that was verified, where the source said none. */
-function withHash(model: WantedModel, known: Readonly<Record<string, VerifiedFile>>): WantedModel {
-  const file = model.path === null ? undefined : known[model.path]
-  if (file === undefined || file.sha256 === null) return model
-  if (model.sha256 !== null && model.sha256 !== file.sha256) return model
-  return { ...model, sha256: file.sha256, bytes: file.bytes, estimatedBytes: file.bytes }
 }

@@ -12,6 +12,8 @@ import { readPlan } from './read-plan.ts'
 /** What a command knows of the machine before it asks for another generation. */
 export interface MachineNow {
   readonly workspace: string
+  /** The models folder. */
+  readonly models: string
   readonly sighting: Sighting
 }
 
@@ -23,19 +25,19 @@ export function requireRoot(command: string): void {
   })
 }
 
-/** The machine as it stands: its workspace from the plan it was started with, or from the configuration when there is none. */
+/** The machine as it stands: its folders from the plan it was started with, or from the configuration when there is none. */
 export async function readMachineNow(): Promise<MachineNow> {
   const sighting = await openRecord(systemFiles, systemClock).look()
   const plan = await readPlan(systemFiles, {}).catch((error: unknown) => {
     if (error instanceof MachineError) return undefined
     throw error
   })
-  if (plan !== undefined) return { workspace: plan.paths.workspace, sighting }
+  if (plan !== undefined) return { workspace: plan.paths.workspace, models: plan.paths.models, sighting }
   const { sources, problems } = await readConfigSources(systemFiles)
   const { config, problems: others } = loadConfig(sources, await readIdentity(systemFiles))
   if (config === undefined)
     throw errorOfProblems([...problems, ...others]) ?? new MachineError('CM0304', 'no configuration')
-  return { workspace: config.workspace, sighting }
+  return { workspace: config.workspace, models: config.models, sighting }
 }
 
 /** How a machine takes a wish for another generation: at once, with its next start, or not now. Throws CM1912 when not now. */

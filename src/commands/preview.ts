@@ -7,7 +7,8 @@ import { systemFiles } from '../host/files.ts'
 import { mirroredCommits } from '../host/git-mirrors.ts'
 import { openHttpClient } from '../host/http-client.ts'
 import type { InstallHost } from '../host/install-ports.ts'
-import type { Files } from '../host/ports.ts'
+import type { Fetcher } from '../host/model-ports.ts'
+import type { Files, FreeSpace } from '../host/ports.ts'
 import { stopSignal } from '../host/signals.ts'
 import { isWantedSource, readSource } from '../install/comfyui-source.ts'
 import { COMPONENTS_FILE, type Components, type WantedModel, type WantedNode } from '../install/components.ts'
@@ -15,15 +16,21 @@ import { type InstallContext, parseRecord } from '../install/context.ts'
 import { discoverComponents } from '../install/discover.ts'
 import { readCurrent } from '../install/generations.ts'
 import type { MachineLock } from '../install/machine-lock.ts'
+import { readVerified } from '../install/model-hashes.ts'
 import { type InstallationPreview, previewChanges } from '../install/preview.ts'
 import { networkVariables } from '../install/python-packages.ts'
 import { readInterpreter, wishKey } from '../install/wish.ts'
-import { MODEL_INDEX, type ModelIndex } from '../models/model-plan.ts'
-import { type ModelFacts, previewModels } from '../models/preview-models.ts'
+import { groupWorks } from '../models/group-works.ts'
+import { planWorks } from '../models/plan-works.ts'
+import { askSizes, readNeeds, shortageOf, sumNeeds } from '../models/preflight.ts'
+import { type ModelChange, previewModels, readArrived } from '../models/preview-models.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
+import { openFetcherFor } from './install-tools.ts'
 
 const STEP_OF_DISCOVERY = 16
+const SIZES_MS = 5_000
+const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 /**
  * Asks the component API what is wanted, as the discovery does but without writing its answer down, and compares it with what
@@ -38,6 +45,7 @@ export async function previewInstallation(plan: MachinePlan, config: MachineConf
   const { nodes = [], models = [] } = components ?? {}
   const current = await readCurrent(context)
   const urls = nodes.map(({ url }) => url)
+  const { changes, needed } = await readModels(context, models)
   const preview = previewChanges({
     lock: current?.lock,
     comfyui: plan.comfyui,
@@ -45,11 +53,17 @@ export async function previewInstallation(plan: MachinePlan, config: MachineConf
     isSameWish: current !== undefined && (await isSameWish(context, nodes, current.lock, components?.lock)),
     isLocked: plan.components.lockFile !== null,
     mirrors: await findMirrors(plan, urls),
-    models: previewModels(await readModels(context, models)),
+    models: changes,
   })
-  const { bytes: freeBytes } = await systemFiles.freeSpace(await nearest(systemFiles, plan.paths.models))
-  const neededBytes = preview.downloadBytes
-  const disk = { path: plan.paths.models, neededBytes, freeBytes, fits: neededBytes <= freeBytes }
+  const free = await systemFiles.freeSpace(await nearest(systemFiles, plan.paths.models))
+  const disk = {
+    path: plan.paths.models,
+    neededBytes: needed.bytes,
+    freeBytes: free.bytes,
+    neededInodes: needed.inodes,
+    freeInodes: free.inodes,
+    fits: shortageOf(needed, free) === undefined,
+  }
   return { ...preview, generation: current?.id ?? null, disk }
 }
 
@@ -99,17 +113,43 @@ async function findMirrors(
   return new Map(urls.map((url) => [url, mirroredCommits(names, url)]))
 }
 
-async function readModels({ plan }: InstallContext, models: readonly WantedModel[]): Promise<readonly ModelFacts[]> {
-  const index = parseRecord<ModelIndex>(await systemFiles.readText(join(plan.paths.workspace, MODEL_INDEX)))
-  return Promise.all(
-    models.map(async (model): Promise<ModelFacts> => {
-      const path = model.path ?? model.name
-      const [file, part] = await Promise.all(
-        [path, `${path}.part`].map((name) => systemFiles.stat(join(plan.paths.models, name))),
-      )
-      return { model, file, known: index?.files[path], partBytes: part?.bytes ?? 0 }
-    }),
+/** What happens to the models, asking their sources for sizes that nobody else tells. */
+async function readModels(context: InstallContext, models: readonly WantedModel[]): Promise<ModelsPreview> {
+  const works = await planWorks(context, await readVerified(context), models)
+  const groups = groupWorks(
+    context,
+    works.filter(({ action, error }) => action === 'download' && error === undefined),
   )
+  const asked = openSizes(context)
+  const sizes = await askSizes(context, asked, groups).finally(asked.close)
+  const needs = await readNeeds(context, groups, sizes)
+  const boot = (await context.host.files.readText(BOOT_ID))?.trim() ?? ''
+  const arrived = await readArrived(context.host.files, groups, boot)
+  return { changes: previewModels(works, sizes, arrived), needed: sumNeeds([...needs.values()]) }
+}
+
+interface ModelsPreview {
+  readonly changes: readonly ModelChange[]
+  readonly needed: FreeSpace
+}
+
+/** Asks for sizes for as long as a person may wait; what is not answered by then is not known. */
+function openSizes(context: InstallContext): Pick<Fetcher, 'sizeOf'> & { readonly close: () => Promise<void> } {
+  const signal = AbortSignal.any([context.host.signal, AbortSignal.timeout(SIZES_MS)])
+  let opened: Promise<Fetcher> | undefined
+  return {
+    async sizeOf(sources) {
+      opened ??= openFetcherFor(context, signal)
+      try {
+        return await (await opened).sizeOf(sources)
+      } catch (error) {
+        context.host.signal.throwIfAborted()
+        if (signal.aborted) return null
+        throw error
+      }
+    },
+    close: async () => (await opened)?.close(),
+  }
 }
 
 /** The nearest directory that exists: the volume of one that is still to be made. */

@@ -145,7 +145,9 @@ function changeLines(before: Sighting | undefined, after: Sighting, nowUs: numbe
   const steps = changed(known, state.steps, (step) => step.number)
     .filter((step) => known.length > 0 || step.state !== 'pending')
     .map((step) => `${time}  ${stepChangeLine(step, untilUs, { colour: false })}`)
-  return [...steps, ...lines]
+  const [was, now] = [before?.state?.laterModels?.state, state.laterModels?.state]
+  const later = now === undefined || now === was ? [] : [`${time}  loading after the start: ${now}`]
+  return [...steps, ...lines, ...later]
 }
 
 /** Wakes a waiting loop when the record changes. */

@@ -10,6 +10,7 @@ import { connectRedis } from '../host/redis.ts'
 import { secondStopSignal } from '../host/signals.ts'
 import { openUnitHost, type UnitHost } from '../host/unit-process.ts'
 import type { MachinePlan, PlannedWorker } from '../plan/plan.ts'
+import { readPendingModels } from '../worker/pending-models.ts'
 import { serve } from '../worker/serve.ts'
 import { toWorkerStatus, WORKER_STATUS_FILE, type WorkerStatus } from '../worker/status.ts'
 import { readPlan } from './read-plan.ts'
@@ -69,6 +70,7 @@ async function work(host: UnitHost, plan: MachinePlan, gpu: string, hurry: Abort
     const { id: clientId, queues } = planned
     await serve({
       ...{ comfyui, socket, clock, journal, clientId, source, notify, queues, keepStatus },
+      pendingModels: () => readPendingModels(host.files, plan.paths, gpu),
       ...{ account: book.account, newId: randomId, stop: signal, hurry },
     })
     await Promise.all([source.close(), book.flush()])

@@ -36,6 +36,8 @@ const checks: Readonly<Record<VariableKind, (value: string) => readonly string[]
       : ['use up to 64 letters, digits, dots, underscores and hyphens, a letter or digit first'],
   path: pathProblems,
   port: (value) => integerProblems(value, 1, 65535),
+  rate: (value) =>
+    rateOf(value) === undefined ? [`${JSON.stringify(value)} is no rate; write 50M for 50 MB per second`] : [],
   'redis-url': (value) => urlProblems(value, ['redis:', 'rediss:']),
   seconds: (value) => integerProblems(value, 1, 86400),
   text: () => [],
@@ -44,6 +46,7 @@ const checks: Readonly<Record<VariableKind, (value: string) => readonly string[]
       ? []
       : ['use auto, none, cpu, xpu, cuNNN or rocmN.N'],
   url: (value) => urlProblems(value, ['http:', 'https:']),
+  'url-list': (value) => listOf(value).flatMap(baseProblems),
   workers: (value) => parseWorkers(value).problems,
 }
 
@@ -65,6 +68,15 @@ export function listOf(value: string): readonly string[] {
   return [...new Set(names.filter((name) => name !== ''))]
 }
 
+/** Bytes per second out of a number with K, M or G for powers of 1000; undefined when it is none or nothing could come. */
+export function rateOf(value: string): number | undefined {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMG]?)$/i.exec(value)
+  if (match === null) return undefined
+  const power = ' KMG'.indexOf((match[2] ?? '').toUpperCase() || ' ')
+  const rate = Math.round(Number(match[1]) * 1000 ** power)
+  return rate > 0 && Number.isSafeInteger(rate) ? rate : undefined
+}
+
 function integerProblems(value: string, least: number, most: number): readonly string[] {
   const number = /^[0-9]{1,9}$/.test(value) ? Number(value) : Number.NaN
   return number >= least && number <= most ? [] : [`${JSON.stringify(value)} is not a number from ${least} to ${most}`]
@@ -82,6 +94,15 @@ function urlProblems(value: string, schemes: readonly string[]): readonly string
   const url = URL.canParse(value) ? new URL(value) : undefined
   if (url === undefined || !schemes.includes(url.protocol)) return [`it is no URL that begins with ${wanted}`]
   return url.hostname === '' ? ['it has no host'] : []
+}
+
+/** A base URL has nothing that would have to be kept secret, and no part that a path cannot be added to. */
+function baseProblems(value: string): readonly string[] {
+  const problems = urlProblems(value, ['http:', 'https:'])
+  if (problems.length > 0) return problems
+  const { username, password, search, hash } = new URL(value)
+  if (username !== '' || password !== '') return ['it has a user or password in it, and this variable is no secret']
+  return search === '' && hash === '' ? [] : ['it has a query or fragment; only a path can follow the host']
 }
 
 function argumentProblems(value: string): readonly string[] {

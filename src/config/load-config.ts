@@ -1,4 +1,4 @@
-import { flagOf, listOf, valueProblems } from './check-value.ts'
+import { flagOf, listOf, rateOf, valueProblems } from './check-value.ts'
 import { type ConfigSource, collectSettings, type Setting } from './collect.ts'
 import { type Origin, type Problem, problemOf, type Warning, warningOf } from './problem.ts'
 import { splitArguments } from './split-arguments.ts'
@@ -24,6 +24,7 @@ export interface MachineConfig {
   readonly lockFile: string | null
   readonly nodes: NodeSettings
   readonly python: PythonSettings
+  readonly modelDownloads: ModelDownloadSettings
   readonly comfyui: ComfyUISettings
   readonly healthPort: number
   readonly workspace: string
@@ -58,6 +59,16 @@ export interface PythonSettings {
   readonly torchBackend: string | null
 }
 
+/** Where models come from beside their origin, and how much of the network they may take. */
+export interface ModelDownloadSettings {
+  /** Base URLs without a trailing slash, in the order in which they are tried. */
+  readonly sources: readonly string[]
+  readonly connections: number
+  readonly connectionsPerHost: number
+  /** Bytes per second in all; null for no limit. */
+  readonly rateLimit: number | null
+}
+
 /** The configuration, or every problem of it at once. */
 export interface LoadedConfig {
   /** Undefined when there is a problem. */
@@ -82,7 +93,7 @@ export function loadConfig(sources: readonly ConfigSource[], identity: HostIdent
     if (chosen !== undefined) settings.set(variable.name, chosen)
     problems.push(...variableProblems(variable, chosen, { identity, isLocked: collected.settings.has('MACHINE_LOCK') }))
   }
-  problems.push(...portProblems(settings))
+  problems.push(...portProblems(settings), ...sourceProblems(settings))
   const config = problems.length === 0 ? typedConfig(settings, identity) : undefined
   return { config, problems, warnings }
 }
@@ -136,6 +147,14 @@ function portProblems(settings: ReadonlyMap<string, Setting>): Problem[] {
   return [problemOf('CM0302', message, { origin: setting?.origin, variable: 'COMFYUI_BASE_PORT' })]
 }
 
+function sourceProblems(settings: ReadonlyMap<string, Setting>): Problem[] {
+  const setting = settings.get('MODEL_SOURCES')
+  const isPlain = listOf(setting?.value ?? '').some((source) => /^http:/i.test(source))
+  if (!isPlain || flagOf(textOf(settings, 'ALLOW_INSECURE_SOURCES')) === true) return []
+  const message = 'MODEL_SOURCES has an http: URL, which ALLOW_INSECURE_SOURCES=1 allows'
+  return [problemOf('CM0302', message, { origin: setting?.origin, variable: 'MODEL_SOURCES' })]
+}
+
 function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdentity): MachineConfig {
   const text = (name: string): string => textOf(settings, name)
   const optional = (name: string): string | null => settings.get(name)?.value ?? null
@@ -162,6 +181,12 @@ function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdent
     python: {
       installer: text('PYTHON_INSTALLER') === 'pip' ? 'pip' : 'uv',
       torchBackend: optional('TORCH_BACKEND'),
+    },
+    modelDownloads: {
+      sources: listOf(text('MODEL_SOURCES')).map((source) => source.replace(/\/+$/, '')),
+      connections: Number(text('MODEL_CONNECTIONS')),
+      connectionsPerHost: Number(text('MODEL_CONNECTIONS_PER_HOST')),
+      rateLimit: rateOf(text('MODEL_RATE_LIMIT')) ?? null,
     },
     comfyui: {
       repoUrl: optional('COMFYUI_REPO_URL'),

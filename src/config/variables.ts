@@ -12,11 +12,13 @@ export type VariableKind =
   | 'machine-id'
   | 'path'
   | 'port'
+  | 'rate'
   | 'redis-url'
   | 'seconds'
   | 'text'
   | 'torch-backend'
   | 'url'
+  | 'url-list'
   | 'workers'
 
 /** One variable that comfy-machine reads. */
@@ -112,6 +114,18 @@ export const VARIABLES: readonly Variable[] = [
   row('MACHINE_HEALTH_PORT', 'port', 'Port of the health server.', { default: '9090' }),
   row('WORKSPACE_PATH', 'path', 'Directory below which everything large lies.', { default: '/var/lib/comfy-machine' }),
   row('MODELS_PATH', 'path', 'Directory of the models; by default models in WORKSPACE_PATH.'),
+  row(
+    'MODEL_SOURCES',
+    'url-list',
+    'Base URLs of mirrors and peers, comma-separated, asked for models of a known hash before their origin.',
+  ),
+  row('MODEL_CONNECTIONS', 'count', 'Connections that bring models at once, in all.', { default: '16' }),
+  row('MODEL_CONNECTIONS_PER_HOST', 'count', 'Connections that bring models at once from one host.', { default: '16' }),
+  row(
+    'MODEL_RATE_LIMIT',
+    'rate',
+    'Bytes per second that models may take in all, such as 200M; by default all there is.',
+  ),
   row('HF_TOKEN', 'text', 'Token for huggingface.co, sent to that host only.', { secret: true }),
   row('CIVITAI_TOKEN', 'text', 'Token for civitai.com, sent to that host only.', { secret: true }),
   row('NODE_SCRIPT_TIMEOUT', 'seconds', 'Seconds an install script of a custom node may take.', { default: '1800' }),

@@ -56,12 +56,19 @@ export function hubMessage(
         phase,
         uptime_ms: Math.round((context.nowUs - state.startedUs) / 1000),
         ...(state.shortfalls.length === 0 ? {} : { degraded: state.shortfalls.map(toDegraded) }),
+        ...loadingOf(state),
       },
       workers: byId((worker) => activityOf(state, worker, context.activity)),
       services: Object.fromEntries(state.workers.flatMap((worker) => serviceEntries(state, worker))),
     },
     health_url: context.healthUrl,
   }
+}
+
+function loadingOf({ laterModels }: MachineState): object {
+  if (laterModels?.state !== 'running' || laterModels.progress === undefined) return {}
+  const { done, total, bytes = null, totalBytes = null } = laterModels.progress
+  return { loading: { done, total, bytes, total_bytes: totalBytes } }
 }
 
 const toDegraded = ({ code, component, unit, message }: ShortfallState): object => ({ code, component, unit, message })

@@ -2,9 +2,12 @@ import type { JournalEntry } from '../host/ports.ts'
 import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
-import type { FailingState, InstanceState, ShortfallState, StepState } from '../observe/state.ts'
-import { FAILURE_EVENT, STEPS, stepOf } from '../steps.ts'
+import type { FailingState, InstanceState, LaterModelsState, ShortfallState, StepState } from '../observe/state.ts'
+import { FAILURE_EVENT, MODELS_STEP, STEPS } from '../steps.ts'
+import { spanIdOfInvocation } from '../trace-context.ts'
 import { formatDuration } from './duration.ts'
+import { commonFields, endFields, stepFields, unitFields } from './journal-fields.ts'
+import { laterModelsBegun, laterModelsDone } from './later-models-words.ts'
 import { incidentContext } from './root-spans.ts'
 import { instanceSpanId, stepSpanId } from './spans.ts'
 
@@ -20,6 +23,8 @@ export const MESSAGE_IDS = {
   instanceEnded: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a47',
   unitRecovered: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a48',
   shortfall: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a49',
+  laterModelsBegun: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a4a',
+  laterModelsDone: '6f2a4c1d9b7e4f0e8a3c5d7e9f1b2a4b',
 } as const
 
 /** The journal line of something that happened; undefined where nobody needs one. */
@@ -37,6 +42,12 @@ export function journalLine(machine: Machine, happening: Happening): JournalEntr
       return shortfallLine(machine, happening.shortfall)
     case 'recovered':
       return recoveredLine(machine, happening)
+    case 'later-models-begun':
+      return laterModelsLine(machine, happening.loading, laterModelsBegun(happening.loading))
+    case 'later-models-ended':
+      return hasLoaded(happening)
+        ? laterModelsLine(machine, happening.loading, laterModelsDone(happening.loading))
+        : undefined
   }
 }
 
@@ -107,6 +118,30 @@ function recoveredLine(machine: Machine, { failing, atUs }: Extract<Happening, {
   }
 }
 
+// Models that fail are told one by one.
+const hasLoaded = ({ loading, children }: Extract<Happening, { kind: 'later-models-ended' }>): boolean =>
+  loading.state === 'done' && children.some(({ state }) => state === 'done')
+
+function laterModelsLine(
+  machine: Machine,
+  { unit, invocationId, state }: LaterModelsState,
+  message: string,
+): JournalEntry {
+  return {
+    message,
+    priority: 'notice',
+    messageId: state === 'done' ? MESSAGE_IDS.laterModelsDone : MESSAGE_IDS.laterModelsBegun,
+    fields: {
+      ...commonFields(machine),
+      ...stepFields(MODELS_STEP),
+      COMFY_UNIT: unit,
+      COMFY_STATE: state,
+      TRACE_ID: invocationId,
+      SPAN_ID: spanIdOfInvocation(invocationId),
+    },
+  }
+}
+
 function failureLine(machine: Machine, failing: FailingState, startUs: number): JournalEntry {
   const who = failing.gpu === undefined ? failing.stepName : `${failing.stepName} ${failing.gpu}`
   return {
@@ -147,17 +182,6 @@ function shortfallLine(machine: Machine, shortfall: ShortfallState): JournalEntr
       COMFY_COMPONENT: component,
       TRACE_ID: machine.state.traceId,
     },
-  }
-}
-
-const unitFields = ({ unit, gpu }: Pick<FailingState, 'unit' | 'gpu'>): Readonly<Record<string, string>> =>
-  gpu === undefined ? { COMFY_UNIT: unit } : { COMFY_UNIT: unit, COMFY_GPU: gpu }
-
-function endFields({ result, exitStatus, exitSignal }: FailingState): Readonly<Record<string, string>> {
-  const exit = exitSignal ?? (exitStatus === undefined ? undefined : String(exitStatus))
-  return {
-    ...(result === undefined ? {} : { COMFY_RESULT: result }),
-    ...(exit === undefined ? {} : { COMFY_EXIT: exit }),
   }
 }
 
@@ -216,14 +240,6 @@ function causesOf({ state, outcomes, snapshots }: Machine): string {
   const isDown = (unit: string): boolean => snapshots.get(unit)?.activeState !== 'active'
   const down = [...outcomes].filter(([unit, outcome]) => outcome !== 'skipped' && isDown(unit)).map(([unit]) => unit)
   return down.length === 0 ? 'comfy-machine itself' : `${down.join(', ')} not active`
-}
-
-function commonFields({ state }: Machine): Readonly<Record<string, string>> {
-  return { COMFY_MACHINE_ID: state.machineId, COMFY_TRACE_ID: state.traceId }
-}
-
-function stepFields(number: number): Readonly<Record<string, string>> {
-  return { COMFY_STEP: String(number), COMFY_PHASE: stepOf(number).phase }
 }
 
 function summaryOf(step: StepState): string {

@@ -2,6 +2,7 @@ import type { SpanRecord } from '../host/ports.ts'
 import type { Happening, Machine } from '../observe/machine.ts'
 import type { Attributes } from '../report.ts'
 import { LastLines, type ReadLines, withLines } from './last-lines.ts'
+import { laterModelsSpans } from './later-models-spans.ts'
 import type { RecordWriter } from './record-writer.ts'
 import { incidentSpan, recoverySpan, startupSpan } from './root-spans.ts'
 import { stepSpans, type TraceContext } from './spans.ts'
@@ -38,6 +39,7 @@ export class SpanKeeper {
   keep(machine: Machine, happening: Happening): void {
     const context = this.#contextOf(machine)
     if (happening.kind === 'recovered') this.record([recoverySpan(machine, happening, context)])
+    if (happening.kind === 'later-models-ended') this.record(laterModelsSpans(machine, happening, context))
     if (happening.kind === 'step-ended') this.#keepStep(machine, happening, context)
     if (happening.kind === 'attempt-failed') this.#keepAttempt(machine, happening, context)
   }

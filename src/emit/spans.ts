@@ -99,10 +99,10 @@ function instanceSpan(
   }
 }
 
-/** A piece of work and, after it, the pieces it consists of. */
-function childSpan(
+/** The span of a piece of work of a step's unit and, after it, those of the pieces it consists of. */
+export function childSpan(
   machine: Machine,
-  step: StepState,
+  step: Pick<StepState, 'number' | 'title' | 'unit'>,
   child: ReportedWork,
   place: { readonly parent: string; readonly invocationId: string; readonly keys: readonly string[] },
   context: TraceContext,

@@ -2,6 +2,7 @@ import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import type { Machine } from '../observe/machine.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
 import { STEPS, stepOf } from '../steps.ts'
+import { laterModelsSentence } from './later-models-words.ts'
 
 /** One line for `systemctl status comfy-machine`. */
 export function statusText({ state }: Machine): string {
@@ -12,7 +13,9 @@ export function statusText({ state }: Machine): string {
   if (state.phase !== 'starting') {
     const missing = describeShortfalls(state.shortfalls)
     const serving = rollout ?? `${state.workers.length} workers`
-    return `${state.phase}: ${serving}${missing === '' ? '' : `, but without ${missing}`}`
+    const loading = laterModelsSentence(state.laterModels)
+    const without = missing === '' ? '' : `, but without ${missing}`
+    return `${state.phase}: ${serving}${loading === undefined ? '' : `, ${loading}`}${without}`
   }
   if (rollout !== undefined) return `step ${state.step}/${STEPS.length}: ${rollout}`
   const running = state.steps.filter((step) => step.state === 'running').at(-1)

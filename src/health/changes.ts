@@ -1,5 +1,6 @@
 import type { ServerEvent } from '../host/ports.ts'
 import type { MachineState } from '../observe/state.ts'
+import { laterModelsReport } from './progress-report.ts'
 import type { Sighting } from './record.ts'
 import { failingReport, knownUntilUs, shortfallReport, statusReport, stepReport, unitReport } from './reports.ts'
 import { judge } from './standing.ts'
@@ -42,6 +43,7 @@ function machineReport(sighting: Sighting): Readonly<Record<string, unknown>> {
     step: sighting.state?.step ?? 0,
     failing: (sighting.state?.failing ?? []).map(failingReport),
     degraded: (sighting.state?.shortfalls ?? []).map(shortfallReport),
+    later_models: sighting.state?.laterModels === undefined ? null : laterModelsReport(sighting.state.laterModels),
     warnings: sighting.state?.warnings ?? [],
     evidence: sighting.state?.evidence ?? {},
   }

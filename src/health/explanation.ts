@@ -1,6 +1,7 @@
 import { nearest } from '../config/nearest.ts'
 import { definitionOf, ERRORS, type ErrorCode, isErrorCode, stepOfCode } from '../errors.ts'
 import type { FailingState, MachineState, ShortfallState } from '../observe/state.ts'
+import { LATER_MODELS } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
 import { flat, formatTime } from './format.ts'
 
@@ -104,8 +105,10 @@ export function failingDocument(failing: FailingState, state: MachineState): Fai
 /** What the machine goes on without. */
 export function shortfallDocument(shortfall: ShortfallState): ShortfallDocument {
   const { code, step, stepName, type, component, unit, gpu, message, hint } = shortfall
+  const document = codeDocument(code)
   return {
-    ...codeDocument(code),
+    ...document,
+    run: [flat(shortfall.run), ...document.run.slice(1)],
     step,
     step_name: flat(stepName),
     type,
@@ -157,7 +160,7 @@ export function explainShortfall(shortfall: ShortfallState): readonly string[] {
     `${code} ${name}`,
     `  what    ${sentence}`,
     `  here    ${message}`,
-    `  without ${component}, as COMPONENT_FAILURE_POLICY=degraded says`,
+    `  without ${component}, ${unit === LATER_MODELS ? 'which is loaded after the start' : 'as COMPONENT_FAILURE_POLICY=degraded says'}`,
     `  step    ${step} ${step_name}, ${unit}`,
     `  type    ${type}`,
     `  hint    ${hint}`,

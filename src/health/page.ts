@@ -1,4 +1,6 @@
+import { laterModelsSentence } from '../emit/later-models-words.ts'
 import type { MachineState, StepState } from '../observe/state.ts'
+import type { Progress } from '../report.ts'
 import { formatDuration, formatTime } from './format.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts'
 import { fractionOf } from './progress-bar.ts'
@@ -63,7 +65,15 @@ function header(sighting: Sighting, nowUs: number): string {
 }
 
 function body(state: MachineState, untilUs: number): string {
-  return [failing(state), degraded(state), warnings(state), steps(state, untilUs), units(state), evidence(state)]
+  return [
+    failing(state),
+    degraded(state),
+    warnings(state),
+    steps(state, untilUs),
+    later(state),
+    units(state),
+    evidence(state),
+  ]
     .filter((part) => part !== '')
     .join('\n')
 }
@@ -102,15 +112,24 @@ function steps(state: MachineState, untilUs: number): string {
 function stepRow(step: StepState, untilUs: number): string {
   const ms = durationMs(step, untilUs)
   const about = [step.unit ?? '', step.state === 'done' ? '' : (step.detail ?? '')].filter((text) => text !== '')
-  const bar = step.progress === undefined ? '' : `<progress value="${fractionOf(step.progress).toFixed(3)}"></progress>`
   const cells = [
     `<td class="n">${step.number}`,
     `<td>${escapeHtml(step.title)}`,
     `<td class="${step.state}">${step.state}`,
     `<td class="n">${ms === null ? '' : escapeHtml(formatDuration(ms))}`,
-    `<td>${about.map(escapeHtml).join(' · ')}${bar}`,
+    `<td>${about.map(escapeHtml).join(' · ')}${bar(step.progress)}`,
   ]
   return `<tr>${cells.join('')}</tr>`
+}
+
+function bar(progress: Progress | undefined): string {
+  return progress === undefined ? '' : `<progress value="${fractionOf(progress).toFixed(3)}"></progress>`
+}
+
+function later({ laterModels }: MachineState): string {
+  const sentence = laterModelsSentence(laterModels)
+  if (sentence === undefined) return ''
+  return `<h2>After the start</h2>\n<p>${escapeHtml(sentence)}${bar(laterModels?.progress)}</p>`
 }
 
 function units(state: MachineState): string {

@@ -8,8 +8,8 @@ import type {
   UnitState,
 } from '../observe/state.ts'
 import type { RejectedGeneration } from '../plan/pointers.ts'
-import type { Progress } from '../report.ts'
 import { elapsedMs, formatTime } from './format.ts'
+import { laterModelsReport, progressReport } from './progress-report.ts'
 import type { Sighting } from './record.ts'
 import { judge } from './standing.ts'
 
@@ -100,6 +100,7 @@ export function statusReport(sighting: Sighting, nowUs: number): JsonReport {
       workers: state.workers.map(({ id, unit, gpu, type, services }) => ({ id, unit, gpu, type, services })),
       failing: state.failing.map(failingReport),
       degraded: state.shortfalls.map(shortfallReport),
+      later_models: state.laterModels === undefined ? null : laterModelsReport(state.laterModels),
       warnings: state.warnings,
       generations: state.generations === undefined ? null : generationsReport(state.generations),
       versions: versionsOf(state),
@@ -128,18 +129,6 @@ export function stepReport(step: StepState, untilUs: number): Readonly<Record<st
       state: instance.state,
       ...timing(instance, untilUs),
     })),
-  }
-}
-
-function progressReport(progress: Progress): Readonly<Record<string, unknown>> {
-  return {
-    done: progress.done,
-    total: progress.total,
-    bytes: progress.bytes ?? null,
-    total_bytes: progress.totalBytes ?? null,
-    bytes_per_second: progress.bytesPerSecond ?? null,
-    remaining_ms: progress.remainingMs ?? null,
-    current: progress.current,
   }
 }
 

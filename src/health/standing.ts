@@ -1,3 +1,4 @@
+import { laterModelsSentence } from '../emit/later-models-words.ts'
 import { definitionOf } from '../errors.ts'
 import { describeShortfalls } from '../observe/fold-shortfall.ts'
 import { rolloutSentence } from '../observe/rollout-sentence.ts'
@@ -55,7 +56,9 @@ function progress(state: MachineState): string {
 
 function readyReason(state: MachineState): string {
   const missing = describeShortfalls(state.shortfalls)
-  const serving = rolloutSentence(state) ?? 'every wanted unit is active'
+  const active = rolloutSentence(state) ?? 'every wanted unit is active'
+  const isLoading = laterModelsSentence(state.laterModels) !== undefined
+  const serving = isLoading ? `${active}, and further models are loaded` : active
   return missing === '' ? serving : `${serving}, but without ${missing}`
 }
 

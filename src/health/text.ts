@@ -1,4 +1,6 @@
+import { laterModelsSentence } from '../emit/later-models-words.ts'
 import type { MachineState, StepPhase, StepState } from '../observe/state.ts'
+import type { Progress } from '../report.ts'
 import { cut, flat, formatDuration } from './format.ts'
 import { barOf, fractionOf } from './progress-bar.ts'
 import type { Sighting } from './record.ts'
@@ -22,6 +24,10 @@ const COLOURS: Readonly<Record<StepPhase, string>> = {
   failed: '31',
 }
 
+/** A smaller terminal has no room for a bar per file. */
+const ROWS_FOR_FILES = 24
+const MOST_FILES = 4
+
 /** A line as parts, so that colour does not count as width. */
 type Line = readonly (string | { readonly text: string; readonly sgr: string })[]
 
@@ -32,9 +38,10 @@ export function statusLines(sighting: Sighting, nowUs: number, style: TextStyle)
   if (state === undefined) return [`comfy-machine: ${flat(standing.reason)}`]
   const untilUs = knownUntilUs(state, sighting.alive, nowUs)
   const head = [...headLines(state, standing, untilUs), ...noteLines(state), ['']]
+  const later = laterLines(state, style)
   const steps = state.steps.flatMap((step) => stepLines(step, untilUs, style))
-  const room = style.rows === undefined ? Number.POSITIVE_INFINITY : style.rows - head.length - 1
-  const lines = [...head, ...(steps.length > room ? fold(state, steps, room) : steps)]
+  const room = style.rows === undefined ? Number.POSITIVE_INFINITY : style.rows - head.length - later.length - 1
+  const lines = [...head, ...(steps.length > room ? fold(state, steps, room) : steps), ...later]
   return lines.map((line) => paint(line, style))
 }
 
@@ -90,14 +97,36 @@ function stepLine(step: StepState, untilUs: number): Line {
 /** A step that tells how far it is has a line for that: bar, share, and its own words. */
 function stepLines(step: StepState, untilUs: number, style: TextStyle): readonly Line[] {
   if (step.progress === undefined) return [stepLine(step, untilUs)]
-  const fraction = fractionOf(step.progress)
-  const share = `${Math.floor(fraction * 100)}%`.padStart(4)
-  const words = step.detail === undefined ? `${step.progress.done}/${step.progress.total}` : flat(step.detail)
-  const bar = barOf(fraction, style.columns)
+  const words = step.detail ?? `${step.progress.done}/${step.progress.total}`
+  return [lineOf(step, untilUs, aboutStep(step, '')), ...progressLines(step.progress, words, style)]
+}
+
+/** The bar of all with its words and, where the terminal has room for them, one for each of the files that are worked on. */
+function progressLines(progress: Progress, words: string, style: TextStyle): readonly Line[] {
+  const isRoomy = style.rows !== undefined && style.rows >= ROWS_FOR_FILES && progress.total > 1
+  const files = isRoomy ? (progress.files ?? []) : []
+  const more = files.length <= MOST_FILES ? [] : [[`      and ${files.length - MOST_FILES} more`]]
   return [
-    lineOf(step, untilUs, aboutStep(step, '')),
-    ['    ', { text: bar, sgr: COLOURS[step.state] }, `${share}  ${words}`],
+    barLine('    ', fractionOf(progress), words, style),
+    ...files
+      .slice(0, MOST_FILES)
+      .map((file) => barLine('      ', fractionOf({ ...file, done: 0, total: 0, current: [] }), file.name, style)),
+    ...more,
   ]
+}
+
+function barLine(indent: string, fraction: number, words: string, style: TextStyle): Line {
+  const share = `${Math.floor(fraction * 100)}%`.padStart(4)
+  return [indent, { text: barOf(fraction, style.columns), sgr: COLOURS.running }, `${share}  ${flat(words)}`]
+}
+
+/** What goes on after the start. */
+function laterLines({ laterModels }: MachineState, style: TextStyle): readonly Line[] {
+  if (laterModels?.state === 'waiting') return [[''], ['loading after the start: it failed, and is tried again']]
+  const sentence = laterModelsSentence(laterModels)
+  if (sentence === undefined) return []
+  const { progress } = laterModels ?? {}
+  return [[''], [flat(sentence)], ...(progress === undefined ? [] : progressLines(progress, '', style))]
 }
 
 function lineOf(step: StepState, untilUs: number, about: string): Line {

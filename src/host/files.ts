@@ -145,6 +145,7 @@ function toStat(stat: Awaited<ReturnType<typeof fs.lstat>> | undefined): FileSta
   return {
     kind,
     bytes: Number(stat.size),
+    allocatedBytes: Number(stat.blocks) * 512,
     mode: Number(stat.mode) & 0o7777,
     uid: Number(stat.uid),
     mtimeMs: Number(stat.mtimeMs),

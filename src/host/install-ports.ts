@@ -103,36 +103,6 @@ export interface HttpClient {
   request(request: HttpRequest): Promise<HttpResponse>
 }
 
-/** One file to download; `token` goes to the host of `url` only. */
-export interface DownloadRequest {
-  readonly url: string
-  readonly destination: string
-  readonly bytes: number | null
-  readonly sha256: string | null
-  readonly token: string | null
-  readonly allowInsecure: boolean
-  /** Bytes that arrived, or negative ones that do not count any more. */
-  readonly onBytes: (count: number) => void
-  /** Bytes that were there before and are gone on with. */
-  readonly onResume: (count: number) => void
-  readonly onRetry: (error: Error, attempt: number) => void
-}
-
-/** A file that is whole and under its final name; `resumed` counts the bytes that were there before. */
-export interface DownloadResult {
-  readonly bytes: number
-  readonly sha256: string
-  readonly resumed: number
-  readonly attempts: number
-}
-
-/** Downloads that resume; nothing is under its final name before size and sha256 agree. Throws CM1801 to CM1806. */
-export interface Downloader {
-  download(request: DownloadRequest): Promise<DownloadResult>
-  /** sha256 of a file in lowercase hex. */
-  hash(path: string, onBytes?: (count: number) => void): Promise<string>
-}
-
 /** Trees of files. */
 export interface Trees {
   /** Copies what is not there yet; existing files stay as they are. */

@@ -37,7 +37,7 @@ export interface FetchedFile {
   /** Bytes that were there before. */
   readonly resumed: number
   readonly attempts: number
-  /** Host that the bytes came from, without user, path and query. */
+  /** Host of the source that it is from; the bytes may have come from where that redirected to. */
   readonly host: string
 }
 
@@ -78,8 +78,11 @@ export interface StoreFiles {
   hash(path: string, onBytes?: (count: number) => void): Promise<string>
   /** Gives a whole partial file, already on the disk, its name in the store, read-only; an equal one that is there stays. */
   seal(partial: string, blob: string): Promise<void>
-  /** Puts the content of a blob at `path` in one step, over what is there: a hard link, else a reflink, else a copy. */
-  place(blob: string, path: string): Promise<Placement>
+  /**
+   * Puts the content of a blob at `path` in one step, over what is there: a hard link, else a reflink, else a copy, whose
+   * bytes `onBytes` is told of.
+   */
+  place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement>
   /** Gives a file that lies in the models folder a name in the store; false where the file system or its owner does not allow it. */
   adopt(path: string, blob: string): Promise<boolean>
   /** Copies a file while it is hashed; the copy is on the disk and has no other name yet. */

@@ -16,6 +16,8 @@ export interface Clock {
 export interface FileStat {
   readonly kind: 'file' | 'directory' | 'symlink' | 'other'
   readonly bytes: number
+  /** Bytes that it takes on the disk, fewer than its size where it has holes; absent where nobody tells. */
+  readonly allocatedBytes?: number
   /** Permission bits, e.g. 0o644. */
   readonly mode: number
   readonly uid: number

@@ -75,7 +75,16 @@ function dropNamed(models: readonly WantedModel[]): readonly WantedModel[] {
   const whole = new Set(
     models.flatMap(({ url, path }) => (url === null || path === null ? [] : [path.split('/').at(-1)])),
   )
-  return models.filter(({ url, path, name }) => url !== null || path !== null || !whole.has(name))
+  const isWhole = ({ url, path, name }: WantedModel): boolean => url !== null || path !== null || !whole.has(name)
+  const named = new Set(models.filter((model) => !isWhole(model)).map(({ name }) => name))
+  return models.filter(isWhole).map((model) => (named.has(fileOf(model)) ? beforeStart(model) : model))
+}
+
+const fileOf = ({ path, name }: WantedModel): string => path?.split('/').at(-1) ?? name
+
+// Who needs it before the start is not served by having it later.
+function beforeStart({ when: _, ...model }: WantedModel): WantedModel {
+  return model
 }
 
 function mergeModel(a: WantedModel, b: WantedModel): WantedModel {
@@ -95,6 +104,7 @@ function mergeModel(a: WantedModel, b: WantedModel): WantedModel {
     estimatedBytes: Math.max(a.estimatedBytes, b.estimatedBytes),
     sha256: a.sha256 ?? b.sha256,
     authEnvVar: a.url === null ? b.authEnvVar : a.authEnvVar,
+    ...(a.when === undefined || b.when === undefined ? {} : { when: a.when }),
     sources: [...new Set([...a.sources, ...b.sources])],
   }
 }

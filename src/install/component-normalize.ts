@@ -46,6 +46,7 @@ export function toWantedModel(model: ApiModel, source: string, allowInsecure: bo
     estimatedBytes: estimate,
     sha256: parseHash(model.hash, name),
     authEnvVar: safeVariable(model.authEnvVar, `model ${name}`),
+    ...(model.when === 'after_start' ? { when: model.when } : {}),
     sources: [source],
   }
 }

@@ -31,6 +31,7 @@ const modelObject = z.object({
   hash: text,
   isAuthReq: flag,
   authEnvVar: text,
+  when: z.enum(['before_start', 'after_start']).nullish(),
 })
 const modelSchema = z.union([z.string(), modelObject])
 
@@ -69,6 +70,16 @@ export function parseCollections(data: unknown): readonly ApiCollection[] {
 function check<T>(schema: z.ZodType<T>, data: unknown, call: string): T {
   const result = schema.safeParse(data)
   if (result.success) return result.data
-  const problems = result.error.issues.slice(0, 3).map(({ path, message }) => `data.${path.join('.')}: ${message}`)
+  const problems = result.error.issues
+    .flatMap(closest)
+    .slice(0, 3)
+    .map(({ path, message }) => `data.${path.join('.')}: ${message}`)
   throw new MachineError('CM1604', `${call}: ${problems.join('; ')}`)
+}
+
+// Of the shapes that a value may have, the one that fits best tells where it does not.
+function closest(issue: z.core.$ZodIssue): readonly Pick<z.core.$ZodIssue, 'path' | 'message'>[] {
+  if (issue.code !== 'invalid_union') return [issue]
+  const inner = issue.errors.find((issues) => issues.length > 0 && issues.every(({ path }) => path.length > 0))
+  return inner?.map(({ path, message }) => ({ path: [...issue.path, ...path], message })) ?? [issue]
 }

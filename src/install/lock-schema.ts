@@ -40,6 +40,7 @@ const model = z.strictObject({
   estimatedBytes: z.number().nonnegative(),
   sha256: hash.nullable(),
   authEnvVar: text,
+  when: z.literal('after_start').exactOptional(),
   sources: names,
 })
 const lock = z.strictObject({

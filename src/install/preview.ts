@@ -37,6 +37,8 @@ export interface DiskPreview {
   readonly path: string
   readonly neededBytes: number
   readonly freeBytes: number
+  readonly neededInodes: number
+  readonly freeInodes: number
   readonly fits: boolean
 }
 

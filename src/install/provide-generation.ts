@@ -5,9 +5,12 @@ import type { Components } from './components.ts'
 import { type InstallContext, note, reportFacts } from './context.ts'
 import { type Generation, listGenerations, readCurrent, readGeneration } from './generations.ts'
 import type { LockedNode, LockedSource, MachineLock } from './machine-lock.ts'
+import { readVerified, withHashes } from './model-hashes.ts'
 import { nodeEnv, writeEnvFiles } from './node-env.ts'
 import { endChild, isWorthRetry, joinFailures, planWork, reportShortfalls } from './node-work.ts'
 import { readInterpreter, type Wish, wishKey } from './wish.ts'
+
+const MOST_TRIES = 3
 
 /** What a generation is asked for with. */
 export interface GenerationRequest {
@@ -71,21 +74,27 @@ async function keepGeneration(context: InstallContext, { lock }: Generation): Pr
   await writeEnvFiles(context, lock.nodes)
 }
 
-/** Models and classes of nodes are no part of the wish, so the lock of a generation is told of other ones. */
+/**
+ * Models and classes of nodes are no part of the wish, so the lock of a generation is told of other ones. The installer of
+ * models may verify some of them meanwhile and write their hashes there: once it is written it is looked at again.
+ */
 async function writeExpected(
-  { host }: InstallContext,
+  context: InstallContext,
   { directory, lock }: Generation,
   { models, nodes: wanted }: Components,
 ): Promise<MachineLock> {
+  const { files } = context.host
   const nodes = lock.nodes.map(({ classes: _, ...node }): LockedNode => {
     const classes = wanted.find(({ name }) => name === node.name)?.classes
     return classes === undefined ? node : { ...node, classes }
   })
-  const changed = { ...lock, nodes, models }
-  const text = `${JSON.stringify(changed, null, 2)}\n`
   const path = join(directory, LOCK_FILE)
-  if ((await host.files.readText(path)) !== text) await host.files.writeText(path, text, { durable: true })
-  return changed
+  for (let tried = 1; ; tried++) {
+    const changed = { ...lock, nodes, models: withHashes(models, await readVerified(context)) }
+    const text = `${JSON.stringify(changed, null, 2)}\n`
+    if (tried > MOST_TRIES || (await files.readText(path)) === text) return changed
+    await files.writeText(path, text, { durable: true })
+  }
 }
 
 function reportGeneration(

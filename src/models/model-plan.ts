@@ -22,32 +22,62 @@ export interface ModelIndex {
   readonly files: Readonly<Record<string, VerifiedFile>>
 }
 
-/** Name of the index in the workspace. */
-export const MODEL_INDEX = 'models.json'
+/** Size and time of change of a file. */
+export type FileState = Pick<VerifiedFile, 'bytes' | 'mtimeMs'>
 
-/** What is to be done for a model: nothing, read the file that is there and compare, or download it. */
-export type ModelAction = 'keep' | 'verify' | 'download'
+/**
+ * What is to be done for a model: nothing, put the content that the store has in its place, read the file that is there and
+ * compare, or download it.
+ */
+export type ModelAction = 'keep' | 'place' | 'verify' | 'download'
 
-/** Decides over one model by its file and what is recorded of it. */
-export function planModel(
-  model: Pick<WantedModel, 'bytes' | 'sha256'>,
-  file: { readonly bytes: number; readonly mtimeMs: number } | undefined,
-  known: VerifiedFile | undefined,
-): ModelAction {
-  if (file === undefined) return 'download'
-  if (model.bytes !== null && model.bytes !== file.bytes) return 'download'
-  const unchanged = known !== undefined && known.bytes === file.bytes && known.mtimeMs === file.mtimeMs
-  if (!unchanged) return 'verify'
-  if (model.sha256 === null) return 'keep'
-  if (known.sha256 === null) return 'verify'
-  return known.sha256 === model.sha256 ? 'keep' : 'download'
+/** What is found of a model: its file, what is recorded of that, and the content of the wanted hash in the store. */
+export interface ModelFiles {
+  readonly file: FileState | undefined
+  readonly known: VerifiedFile | undefined
+  readonly blob: FileState | undefined
 }
 
-/** Bytes that a volume must still take, from the sizes that are known. */
-export function missingBytes(
-  models: readonly { readonly estimatedBytes: number; readonly partBytes: number }[],
-): number {
-  return models.reduce((sum, { estimatedBytes, partBytes }) => sum + Math.max(0, estimatedBytes - partBytes), 0)
+/** Decides over one model; `sha256` is the declared or the pinned one. */
+export function planModel(
+  { bytes, sha256 }: Pick<WantedModel, 'bytes' | 'sha256'>,
+  { file, known, blob }: ModelFiles,
+): ModelAction {
+  const fits = (each: FileState): boolean => bytes === null || bytes === each.bytes
+  const isUnchanged = file !== undefined && known !== undefined && isSameState(file, known)
+  if (file !== undefined && fits(file) && isUnchanged && (sha256 === null || known.sha256 === sha256)) return 'keep'
+  if (blob !== undefined && fits(blob) && !isDamage({ file, known, blob }, sha256)) return 'place'
+  if (file === undefined || !fits(file)) return 'download'
+  const isOther = isUnchanged && known.sha256 !== null && known.sha256 !== sha256
+  return isOther ? 'download' : 'verify'
+}
+
+/** True when a verified file, which is the one in the store too, was changed in place: the content of the store is in doubt. */
+function isDamage({ file, known, blob }: ModelFiles, sha256: string | null): boolean {
+  if (file === undefined || known === undefined || blob === undefined) return false
+  return known.sha256 === sha256 && !isSameState(file, known) && isSameState(file, blob)
+}
+
+/** True when nothing tells that one was changed since the other was recorded. */
+export function isSameState(a: FileState, b: FileState): boolean {
+  return a.bytes === b.bytes && a.mtimeMs === b.mtimeMs
+}
+
+/** Finds the file that a URL served first, by what is recorded: the entry of the model's own path comes before others. */
+export function readPins(
+  files: ReadonlyMap<string, VerifiedFile>,
+  digest: (text: string) => string,
+): (model: Pick<WantedModel, 'url' | 'path'>) => VerifiedFile | undefined {
+  const bySource = new Map<string, VerifiedFile>()
+  for (const file of files.values()) {
+    if (file.source !== undefined && file.sha256 !== null && !bySource.has(file.source)) bySource.set(file.source, file)
+  }
+  return ({ url, path }) => {
+    if (url === null) return undefined
+    const source = digest(url)
+    const own = path === null ? undefined : files.get(path)
+    return own?.source === source && own.sha256 !== null ? own : bySource.get(source)
+  }
 }
 
 /** Progress for people: `3/32 models, 41.2/181 GB, 212 MB/s, 11 min left`. */

@@ -1,5 +1,6 @@
-import { definitionOf, isErrorCode } from '../errors.ts'
+import { definitionOf, type ErrorCode, isErrorCode } from '../errors.ts'
 import type { UnitSnapshot } from '../host/ports.ts'
+import { LATER_MODELS } from '../plan/plan.ts'
 import type { ReportLine } from '../report.ts'
 import type { Folded } from './fold-step.ts'
 import type { Machine } from './machine.ts'
@@ -20,7 +21,7 @@ export function foldShortfalls(
     if (line.kind !== 'shortfall' || !isErrorCode(line.failure.code)) return []
     const { component, failure } = line
     const place = { step: step.number, stepName: step.title, unit: unit.name, ...(gpu === undefined ? {} : { gpu }) }
-    return [{ ...failure, ...place, component, run: definitionOf(failure.code).run }]
+    return [{ ...failure, ...place, component, run: runOf(failure.code, unit.name) }]
   })
   const { shortfalls } = machine.state
   const isKnown = ({ unit: name, component, code }: ShortfallState): boolean =>
@@ -39,6 +40,12 @@ export function clearShortfalls(machine: Machine, unit: string): Machine {
     machine,
     machine.state.shortfalls.filter((each) => each.unit !== unit),
   )
+}
+
+// The models have an installer of their own after the start.
+function runOf(code: ErrorCode, unit: string): string {
+  const { run } = definitionOf(code)
+  return unit === LATER_MODELS ? run.replace('comfy-install-models', LATER_MODELS.replace(/\.service$/, '')) : run
 }
 
 function withShortfalls(machine: Machine, shortfalls: readonly ShortfallState[]): Machine {

@@ -1,9 +1,10 @@
 import type { UnitSnapshot } from '../host/ports.ts'
-import type { Attributes, Progress, ReportChild, ReportLine } from '../report.ts'
+import type { Progress, ReportLine } from '../report.ts'
 import { endInstance, remember, withInstance, withOutcome } from './fold-instance.ts'
 import { clearShortfalls, foldShortfalls } from './fold-shortfall.ts'
 import { addEvidence, endStep, type Folded, failAttempt, failStep, giveUp } from './fold-step.ts'
 import { type Happening, isMoving, type Machine, stepState, withStep } from './machine.ts'
+import { childrenOf, factsOf } from './parse-report.ts'
 import { foldProgress } from './progress.ts'
 import { endOfUnit, failureOfUnit, stoppedFailure } from './unit-failure.ts'
 import { stepsOfUnit, type UnitStep } from './unit-steps.ts'
@@ -48,7 +49,8 @@ export function hasStarted(machine: Machine, unit: UnitSnapshot): boolean {
 
 const isUp = (unit: UnitSnapshot): boolean => unit.activeState === 'active' || unit.activeState === 'reloading'
 
-const isWaiting = (unit: UnitSnapshot): boolean => unit.subState.includes('auto-restart')
+/** Tells whether a unit failed and systemd is about to start it again. */
+export const isWaiting = (unit: UnitSnapshot): boolean => unit.subState.includes('auto-restart')
 
 // A unit that is to be started again passes through failed for a moment (failed-before-auto-restart).
 const isDown = (unit: UnitSnapshot): boolean => unit.activeState === 'failed' && !isWaiting(unit)
@@ -180,9 +182,3 @@ function foldGone(machine: Machine, { step, gpu }: UnitStep, unit: UnitSnapshot)
     gpu === undefined ? place : { ...place, gpu },
   )
 }
-
-const childrenOf = (report: readonly ReportLine[]): readonly ReportChild[] =>
-  report.filter((line) => line.kind === 'child')
-
-const factsOf = (report: readonly ReportLine[]): Attributes =>
-  Object.assign({}, ...report.map((line) => (line.kind === 'fact' ? line.attributes : {})))

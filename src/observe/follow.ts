@@ -1,7 +1,9 @@
 import path from 'node:path'
 import type { Files, Manager, ManagerEvent, UnitSnapshot } from '../host/ports.ts'
+import { LATER_MODELS } from '../plan/plan.ts'
 import { PROGRESS_FILE, type Progress, REPORT_FILE, type ReportLine } from '../report.ts'
 import { foldJobless, foldJobNew, foldJobRemoved, foldQueued } from './fold-job.ts'
+import { foldLaterModels } from './fold-later-models.ts'
 import type { Folded } from './fold-step.ts'
 import { foldUnit, hasStarted } from './fold-unit.ts'
 import type { Machine } from './machine.ts'
@@ -108,7 +110,8 @@ export class Follower {
   async #onUnit(unit: UnitSnapshot): Promise<void> {
     const report = this.#needsReport(unit) ? await this.#readReport(unit.name).catch(this.#withoutReport) : []
     const progress = this.#hasSpoken(unit) ? await this.#readProgress(unit) : undefined
-    this.#host.fold((machine) => foldUnit(machine, unit, report, progress))
+    const foldOwn = unit.name === LATER_MODELS ? foldLaterModels : foldUnit
+    this.#host.fold((machine) => foldOwn(machine, unit, report, progress))
   }
 
   // A unit writes its progress before it changes its STATUS= text.

@@ -1,8 +1,16 @@
 import type { UnitSnapshot } from '../host/ports.ts'
 import type { MachinePlan } from '../plan/plan.ts'
-import type { ReportChild } from '../report.ts'
+import type { ReportChild, ReportedFailure } from '../report.ts'
 import { STEPS } from '../steps.ts'
-import type { FailingState, InstanceState, MachinePhase, MachineState, ShortfallState, StepState } from './state.ts'
+import type {
+  FailingState,
+  InstanceState,
+  LaterModelsState,
+  MachinePhase,
+  MachineState,
+  ShortfallState,
+  StepState,
+} from './state.ts'
 import { gpuOfUnit } from './unit-steps.ts'
 
 /**
@@ -39,6 +47,15 @@ export type Happening =
   | { readonly kind: 'instance-ended'; readonly step: StepState; readonly instance: InstanceState }
   | { readonly kind: 'recovered'; readonly failing: FailingState; readonly atUs: number }
   | { readonly kind: 'shortfall'; readonly shortfall: ShortfallState }
+  | { readonly kind: 'later-models-begun'; readonly loading: LaterModelsState }
+  | {
+      readonly kind: 'later-models-ended'
+      readonly loading: LaterModelsState
+      readonly unit: UnitSnapshot
+      readonly children: readonly ReportChild[]
+      /** Why it failed, where it did. */
+      readonly failure?: ReportedFailure
+    }
   | { readonly kind: 'phase-changed'; readonly phase: MachinePhase }
 
 /** Facts that are known before any step. */

@@ -1,4 +1,4 @@
-import type { Attributes, ReportedAttempt, ReportedFailure, ReportedWork, ReportLine } from '../report.ts'
+import type { Attributes, ReportChild, ReportedAttempt, ReportedFailure, ReportedWork, ReportLine } from '../report.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -16,6 +16,14 @@ export function parseReport(text: string): readonly ReportLine[] {
   const whole = text.slice(0, text.lastIndexOf('\n') + 1)
   return whole.split('\n', MOST_PIECES).flatMap((line) => readLine(parseObject(line)) ?? [])
 }
+
+/** The pieces of work that a report tells of. */
+export const childrenOf = (report: readonly ReportLine[]): readonly ReportChild[] =>
+  report.filter((line) => line.kind === 'child')
+
+/** All facts of a report; a later one replaces an earlier one of its name. */
+export const factsOf = (report: readonly ReportLine[]): Attributes =>
+  Object.assign({}, ...report.map((line) => (line.kind === 'fact' ? line.attributes : {})))
 
 function readLine(fields: Fields | undefined): ReportLine | undefined {
   switch (fields?.['kind']) {

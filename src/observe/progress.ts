@@ -1,5 +1,5 @@
 import type { UnitSnapshot } from '../host/ports.ts'
-import type { Progress } from '../report.ts'
+import type { FileProgress, Progress } from '../report.ts'
 import type { Machine } from './machine.ts'
 import type { StepState } from './state.ts'
 
@@ -16,12 +16,23 @@ export function parseProgress(text: string | undefined, invocationId: string): P
   const texts = names.filter((name) => typeof name === 'string').slice(0, MOST_NAMES)
   const sizes = ['bytes', 'totalBytes', 'bytesPerSecond', 'remainingMs'] as const
   const known = sizes.map((name) => [name, readNumber(value[name])] as const).filter(([, size]) => size !== undefined)
+  const entries: unknown[] = Array.isArray(value['files']) ? value['files'] : []
+  const files = entries.slice(0, MOST_NAMES).flatMap(readFile)
   return {
     done: Math.min(done, total),
     total,
     ...Object.fromEntries(known),
     current: texts.map((name) => name.slice(0, LONGEST_NAME)),
+    ...(files.length === 0 ? {} : { files }),
   }
+}
+
+function readFile(value: unknown): readonly FileProgress[] {
+  if (typeof value !== 'object' || value === null) return []
+  const { name, ...sizes }: Readonly<Record<string, unknown>> = { ...value }
+  const [bytes, totalBytes] = [readNumber(sizes['bytes']), readNumber(sizes['totalBytes'])]
+  if (typeof name !== 'string' || bytes === undefined) return []
+  return [{ name: name.slice(0, LONGEST_NAME), bytes, ...(totalBytes === undefined ? {} : { totalBytes }) }]
 }
 
 /** Shows the progress of the unit's step while the step runs; without a new one the last stays, and none outlasts the run. */

@@ -83,7 +83,7 @@ export interface FailingState extends ReportedFailure, UnitEnd {
   readonly lines?: readonly string[]
 }
 
-/** A part of the machine that is missing, which it goes on without: COMPONENT_FAILURE_POLICY=degraded. */
+/** A part of the machine that is missing, which it goes on without: COMPONENT_FAILURE_POLICY=degraded, or a model for later. */
 export interface ShortfallState extends ReportedFailure {
   readonly step: number
   readonly stepName: string
@@ -93,6 +93,23 @@ export interface ShortfallState extends ReportedFailure {
   readonly component: string
   /** A command that looks closer. */
   readonly run: string
+}
+
+/** The models that are loaded after the start. Times: microseconds since the epoch. */
+export interface LaterModelsState {
+  readonly unit: string
+  /** The run that is told of. */
+  readonly invocationId: string
+  /** `waiting`: it failed for a reason that may pass, and systemd starts it again. `stopped`: somebody did, before its end. */
+  readonly state: 'running' | 'waiting' | 'done' | 'failed' | 'stopped'
+  readonly startUs: number
+  readonly endUs?: number
+  /** What is going on now, from the unit's STATUS= text. */
+  readonly detail?: string
+  /** How far it has come, while there is something to load. */
+  readonly progress?: Progress
+  /** What came of it, once it has ended. */
+  readonly attributes: Attributes
 }
 
 /** A GPU of the plan. */
@@ -181,6 +198,8 @@ export interface MachineState {
   readonly failing: readonly FailingState[]
   /** What the machine goes on without, while the unit that told is up; its phase is `ready` all the same. */
   readonly shortfalls: readonly ShortfallState[]
+  /** Absent until they are first loaded: most machines have none. */
+  readonly laterModels?: LaterModelsState
   /** Failed attempts of this startup and since, oldest first; the latest of them. */
   readonly attempts: readonly FailingState[]
   readonly warnings: readonly string[]

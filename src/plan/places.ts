@@ -50,6 +50,9 @@ export function evidenceDirectory(workspace: string, gpu: string): string {
 /** Name of the lock file in a generation. */
 export const LOCK_FILE = 'machine.lock.json'
 
+/** Name of the index of verified models in the workspace. */
+export const MODEL_INDEX = 'models.json'
+
 /** Name of the marker file of a whole generation, written last. */
 export const COMPLETE_FILE = '.complete'
 
@@ -63,6 +66,11 @@ export interface StorePlaces {
   readonly partial: string
   /** Whoever changes the store holds this file (flock(2)). */
   readonly lock: string
+}
+
+/** Where the content of a sha256 lies in a store, and below every mirror and peer: `blobs/sha256/<hex>`. */
+export function blobPath(sha256: string): string {
+  return path.join('blobs', 'sha256', sha256)
 }
 
 /** The store of a models folder. */

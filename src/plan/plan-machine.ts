@@ -57,6 +57,7 @@ export function planMachine(
     },
     python: { ...config.python, torchBackend: hardware.torch.backend },
     nodes: config.nodes,
+    models: config.modelDownloads,
     health: { port: config.healthPort },
     environment: config.environment,
     secretNames: [...config.secrets.keys()].sort(),

@@ -7,6 +7,9 @@ export const PLAN_FILE = `${RUN_DIRECTORY}/plan.json`
 /** Where comfy-sandbox.socket listens: each connection runs one program, see `src/host/sandbox.ts`. */
 export const SANDBOX_SOCKET = `${RUN_DIRECTORY}/sandbox.sock`
 
+/** The unit that brings the models which may come after the start, once the machine is ready. */
+export const LATER_MODELS = 'comfy-load-models.service'
+
 /** Where spans are kept until they are delivered and, for `comfy-machine trace`, some time after; bounded. */
 export const TELEMETRY_DIRECTORY = '/var/lib/comfy-machine/telemetry'
 
@@ -76,6 +79,16 @@ export interface PythonPlan {
   readonly torchBackend: string | null
 }
 
+/** Where models come from beside their origin, and how much of the network they may take. */
+export interface ModelsPlan {
+  /** Base URLs of mirrors and peers without a trailing slash, in the order in which they are tried. */
+  readonly sources: readonly string[]
+  readonly connections: number
+  readonly connectionsPerHost: number
+  /** Bytes per second in all; null for no limit. */
+  readonly rateLimit: number | null
+}
+
 /** How custom nodes are set up and run. */
 export interface NodePlan {
   readonly scriptTimeoutS: number
@@ -111,6 +124,7 @@ export interface MachinePlan {
   readonly components: ComponentRequest
   readonly python: PythonPlan
   readonly nodes: NodePlan
+  readonly models: ModelsPlan
   readonly health: { readonly port: number }
   /** Every public variable of machine.env: what a custom node's env may name, PIP_*, UV_*, proxies, OTEL_*. */
   readonly environment: Readonly<Record<string, string>>

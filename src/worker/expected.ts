@@ -6,7 +6,7 @@ export interface ExpectedNode extends Pick<WantedNode, 'name' | 'commit' | 'requ
   readonly classes: readonly string[]
 }
 
-/** What a ComfyUI is to have. */
+/** What a ComfyUI is to have when it starts. */
 export interface Expected {
   readonly nodes: readonly ExpectedNode[]
   readonly models: readonly WantedModel[]
@@ -27,5 +27,5 @@ function parse(text: string | undefined): Expected | undefined {
       ? []
       : [{ name, commit: commit ?? null, requirements: requirements === true, classes: classes ?? [] }],
   )
-  return { nodes: known, models }
+  return { nodes: known, models: models.filter(({ when }) => when !== 'after_start') }
 }

@@ -20,7 +20,8 @@ export function parseModelIndex(text: string | undefined): ReadonlyMap<string, V
 
 /**
  * Models whose file is not as it was verified. Bytes are read only where size and time of change are not those that were
- * recorded with the hash. A model that is only named has no place to look at.
+ * recorded with the hash. A model that is only named has no place to look at, and one that is loaded after the start may not
+ * be there yet.
  */
 export async function findDisplaced(
   ports: ModelPorts,
@@ -30,7 +31,7 @@ export async function findDisplaced(
 ): Promise<readonly Gap[]> {
   const gaps: Gap[] = []
   for (const model of models) {
-    if (model.path === null) continue
+    if (model.path === null || model.when === 'after_start') continue
     const file = path.join(folder, model.path)
     const problem = await findProblem(ports, file, model, verified.get(model.path)).catch(
       (error: unknown) => `cannot be read: ${messageOf(error)}`,

@@ -5,6 +5,7 @@ import { type JobRequest, parseJob } from './job.ts'
 import type { FailureReason, JobAccount } from './job-account.ts'
 import { type JobTrace, jobFields, withContext } from './job-trace.ts'
 import { collectOutputs, type JobOutput, type JobResult, listOutputs } from './outputs.ts'
+import { pendingOf } from './pending-models.ts'
 import { type PromptPorts, type PromptResult, runPrompt } from './run-prompt.ts'
 import { createThrottle } from './throttle.ts'
 
@@ -14,6 +15,8 @@ const TRACEBACK_CHARS = 8000
 /** What a job needs of the outside world. */
 export interface JobPorts extends PromptPorts {
   readonly journal: Journal
+  /** Paths of models that are loaded after the start and are not there yet. */
+  pendingModels(): Promise<readonly string[]>
 }
 
 /** What is found out about a job on its way. */
@@ -83,6 +86,7 @@ async function perform(work: Work, signal: AbortSignal): Promise<JobOutcome> {
   )
   // A producer that is told of progress reads that first, and a quick job's end a round trip later.
   throttle.flush()
+  if (result.kind === 'refused') return refused(work, request, result)
   if (result.kind !== 'done') return failed(work, result)
   trail.outputs = await collectOutputs(ports.comfyui.view, listOutputs(result.history))
   const value: JobResult = {
@@ -94,12 +98,33 @@ async function perform(work: Work, signal: AbortSignal): Promise<JobOutcome> {
   return { kind: 'completed', value }
 }
 
-function failed({ ports, job, trace, trail }: Work, result: Exclude<PromptResult, { kind: 'done' }>): JobOutcome {
+/** A workflow that only lacks what is still on its way may be tried again. */
+async function refused(
+  { ports, trail }: Work,
+  { workflow }: JobRequest,
+  { message, body }: Extract<PromptResult, { kind: 'refused' }>,
+): Promise<JobOutcome> {
+  trail.reason = 'refused'
+  const pending = await ports.pendingModels().catch((error: unknown): readonly string[] => {
+    ports.journal.write({
+      message: `which models are still loaded is not known: ${messageOf(error)}`,
+      priority: 'warning',
+    })
+    return []
+  })
+  const missing = pendingOf(workflow, body, pending)
+  if (missing.length === 0) return { kind: 'failed', message, isRetriable: false }
+  const words = missing.map((model) => `model ${model} is still being loaded (after_start)`)
+  return { kind: 'failed', message: [...words, message].join('; '), isRetriable: true }
+}
+
+function failed(
+  { ports, job, trace, trail }: Work,
+  result: Exclude<PromptResult, { kind: 'done' | 'refused' }>,
+): JobOutcome {
   if (result.kind === 'given-up') return { kind: 'returned' }
   trail.reason = result.kind
   switch (result.kind) {
-    case 'refused':
-      return { kind: 'failed', message: result.message, isRetriable: false }
     case 'interrupted':
       return { kind: 'failed', message: 'the prompt was interrupted in ComfyUI', isRetriable: false }
     case 'lost':

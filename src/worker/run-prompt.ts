@@ -31,7 +31,7 @@ export interface PromptWatch {
 /** How a prompt ended. `lost`: ComfyUI went away or forgot it; `given-up`: the job's signal aborted. */
 export type PromptResult =
   | { readonly kind: 'done'; readonly promptId: string; readonly history: unknown }
-  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'refused'; readonly message: string; readonly body: unknown }
   | { readonly kind: 'error'; readonly message: string; readonly traceback: string }
   | { readonly kind: 'interrupted' }
   | { readonly kind: 'lost'; readonly message: string }
@@ -49,7 +49,10 @@ export async function runPrompt(
     const { comfyui, clientId } = ports
     const answer = await comfyui.submit(request.workflow, clientId, request.extraData).catch(messageOf)
     if (typeof answer === 'string') return { kind: 'lost', message: `ComfyUI did not take the prompt: ${answer}` }
-    if (answer.kind === 'refused') return { kind: 'refused', message: summarizeRefusal(answer.status, answer.body) }
+    if (answer.kind === 'refused') {
+      const { status, body } = answer
+      return { kind: 'refused', message: summarizeRefusal(status, body), body }
+    }
     watch.queued(answer.promptId)
     return await followPrompt(ports, inbox, answer.promptId, watch, signal)
   } finally {

@@ -9,6 +9,8 @@ export interface BenchOptions {
   readonly quick: boolean
   /** Numbers of mock GPUs of the benchmarks that vary them. */
   readonly gpus: readonly number[]
+  /** Columns of the benchmark of models, by name. */
+  readonly columns: readonly string[]
 }
 
 const INSIDE = '/opt/bench/inside.py'

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { journalLine, MESSAGE_IDS } from '../../src/emit/journal-lines.ts'
-import { failingAt, inPhase, planned, shortfallAt, stepEnded } from '../unit/observe/build-machine.ts'
+import { childOf, foldRun, PROGRESS, runOf } from '../unit/observe/build-later-models.ts'
+import { failingAt, foldAll, inPhase, planned, shortfallAt, stepEnded } from '../unit/observe/build-machine.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const text = readFileSync(path.join(root, 'units/comfy-machine.catalog'), 'utf8')
@@ -39,6 +40,10 @@ const lines = [
   ...(['ready', 'failed', 'degraded', 'stopped'] as const).map((phase) =>
     journalLine(inPhase(phase), { kind: 'phase-changed', phase }),
   ),
+  ...foldAll(planned(), [
+    foldRun(runOf.running(), [], PROGRESS),
+    foldRun(runOf.done(), [childOf('wan', 'done')]),
+  ]).happenings.map((happening) => journalLine(planned(), happening)),
 ].filter((line) => line !== undefined)
 
 test('every MESSAGE_ID has one entry, and every entry a MESSAGE_ID', () => {

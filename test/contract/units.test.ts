@@ -65,7 +65,7 @@ describe.each(rendered)('$title', ({ name, text }) => {
 
   test('runs as a user of its own, without privileges, and sees the system read-only', () => {
     if (!name.endsWith('.service')) return
-    const isInstaller = /^comfy-(install|discover|sandbox|update|collect)/.test(name)
+    const isInstaller = /^comfy-(install|discover|load-models|sandbox|update|collect)/.test(name)
     expect(valuesOf(text, 'User')[0]).toBe(
       isInstaller ? 'comfy-install' : name.startsWith('comfyui') ? 'comfy' : 'comfy-agent',
     )

@@ -69,7 +69,7 @@ test('says what another wish would clone, resolve, download and restart, and cha
   const text = await host.exec('comfy-machine plan')
   expect(text.code).toBe(2)
   expect(text.stdout).toContain('+ node-custom-script')
-  expect(text.stdout).toContain('16.8 MB to download')
+  expect(text.stdout).toContain('16.8 MB (16,842,752 bytes) to download')
   expect(await tree()).toBe(before)
   expect((await readRequests(host, 'git')).length).toBe(asked)
 })

@@ -230,7 +230,7 @@ export class FileTask {
   }
 
   #verify(bytes: number, sha256: string): void {
-    const { host } = this.trail.target.url
+    const { host } = new URL(this.trail.source.url)
     const { resumed, isMixed } = this.#arrival
     const failure = this.#arrival.mismatch(sha256, host)
     if (failure === undefined) {

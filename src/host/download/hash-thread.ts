@@ -5,11 +5,19 @@ import { parentPort } from 'node:worker_threads'
 /** What the thread is told: a file grows to `upTo` whole bytes from its begin, is whole with them, or is not wanted any more. */
 export type HashOrder =
   | { readonly kind: 'advance'; readonly id: number; readonly path: string; readonly upTo: number }
-  | { readonly kind: 'finish'; readonly id: number; readonly path: string; readonly upTo: number }
+  | {
+      readonly kind: 'finish'
+      readonly id: number
+      readonly path: string
+      readonly upTo: number
+      /** Says how much was read while it reads. */
+      readonly isTold: boolean
+    }
   | { readonly kind: 'cancel'; readonly id: number }
 
 /** What the thread says of a file. */
 export type HashAnswer =
+  | { readonly kind: 'read'; readonly id: number; readonly bytes: number }
   | { readonly kind: 'hashed'; readonly id: number; readonly sha256: string }
   | { readonly kind: 'failed'; readonly id: number; readonly error: Error }
 
@@ -36,12 +44,13 @@ function close(id: number): void {
   if (work !== undefined) closeSync(work.fd)
 }
 
-function hashTo(work: Work, upTo: number): void {
+function hashTo(work: Work, upTo: number, onRead = (_bytes: number): void => undefined): void {
   while (work.at < upTo) {
     const read = readSync(work.fd, buffer, 0, Math.min(buffer.length, upTo - work.at), work.at)
     if (read === 0) throw new Error(`the file ends at ${work.at} bytes`)
     work.hash.update(buffer.subarray(0, read))
     work.at += read
+    onRead(read)
   }
 }
 
@@ -53,7 +62,11 @@ function carryOut(order: HashOrder): HashAnswer | undefined {
   const { id, path, upTo } = order
   try {
     const work = open(id, path)
-    hashTo(work, upTo)
+    hashTo(
+      work,
+      upTo,
+      order.kind === 'finish' && order.isTold ? (bytes) => answer({ kind: 'read', id, bytes }) : undefined,
+    )
     if (order.kind === 'advance') return undefined
     close(id)
     return { kind: 'hashed', id, sha256: work.hash.digest('hex') }
@@ -63,7 +76,11 @@ function carryOut(order: HashOrder): HashAnswer | undefined {
   }
 }
 
+function answer(what: HashAnswer): void {
+  parentPort?.postMessage(what)
+}
+
 parentPort?.on('message', (order: HashOrder) => {
-  const answer = carryOut(order)
-  if (answer !== undefined) parentPort?.postMessage(answer)
+  const end = carryOut(order)
+  if (end !== undefined) answer(end)
 })

@@ -10,8 +10,8 @@ const MOST_THREADS = 2
 export interface HashJob {
   /** The first `upTo` bytes are in the file and do not change any more. */
   advance(upTo: number): void
-  /** The file is whole with so many bytes; resolves to its sha256 in lowercase hex. */
-  finish(total: number): Promise<string>
+  /** The file is whole with so many bytes; resolves to its sha256 in lowercase hex. `onBytes` is told what was read meanwhile. */
+  finish(total: number, onBytes?: (count: number) => void): Promise<string>
   cancel(): void
 }
 
@@ -30,6 +30,7 @@ interface Waiter {
   readonly thread: Thread
   readonly resolve: (sha256: string) => void
   readonly reject: (error: Error) => void
+  readonly onBytes: ((count: number) => void) | undefined
 }
 
 // In the package the thread lies beside the program's chunks.
@@ -56,11 +57,12 @@ export function openHashThreads(): HashThreads {
     const worker = new Worker(PROGRAM, { env: {}, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 2 } })
     const thread = { worker, jobs: 0 }
     worker.unref()
-    worker.on('message', (answer: HashAnswer) =>
+    worker.on('message', (answer: HashAnswer) => {
+      if (answer.kind === 'read') return waiting.get(answer.id)?.onBytes?.(answer.bytes)
       settle(answer.id, ({ resolve, reject }) =>
         answer.kind === 'hashed' ? resolve(answer.sha256) : reject(answer.error),
-      ),
-    )
+      )
+    })
     worker.on('error', (error) => {
       threads.splice(threads.indexOf(thread), 1)
       for (const [id, waiter] of waiting)
@@ -93,9 +95,9 @@ export function openHashThreads(): HashThreads {
           told = upTo
           order({ kind: 'advance', id, path, upTo })
         },
-        finish(total) {
+        finish(total, onBytes) {
           return new Promise((resolve, reject) => {
-            order({ kind: 'finish', id, path, upTo: total })
+            order({ kind: 'finish', id, path, upTo: total, isTold: onBytes !== undefined })
             if (thread === undefined) return
             thread.worker.ref()
             const release = <T>(end: (value: T) => void) => {
@@ -104,7 +106,7 @@ export function openHashThreads(): HashThreads {
                 end(value)
               }
             }
-            waiting.set(id, { thread, resolve: release(resolve), reject: release(reject) })
+            waiting.set(id, { thread, resolve: release(resolve), reject: release(reject), onBytes })
           })
         },
         cancel() {

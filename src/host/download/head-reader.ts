@@ -16,13 +16,16 @@ export class HeadReader {
   /** Takes bytes from `at` on; `used` of them belong to the head, which is there when it is whole. */
   read(data: Uint8Array, at: number, count: number): { readonly used: number; readonly head?: ResponseHead } {
     const before = this.#bytes.length
-    this.#bytes = Buffer.concat([this.#bytes, data.subarray(at, Math.min(count, at + LARGEST_HEAD))])
-    const end = this.#bytes.indexOf(HEAD_END)
+    const part = Buffer.from(data.buffer, data.byteOffset + at, Math.min(count - at, LARGEST_HEAD))
+    // As a rule it is whole in what has come, with bytes of the body behind it that are not worth a copy.
+    const bytes = before === 0 ? part : Buffer.concat([this.#bytes, part])
+    const end = bytes.indexOf(HEAD_END)
     if (end < 0) {
-      if (this.#bytes.length >= LARGEST_HEAD) throw fault('EPROTO', 'the head of the answer does not end')
+      if (bytes.length >= LARGEST_HEAD) throw fault('EPROTO', 'the head of the answer does not end')
+      this.#bytes = Buffer.from(bytes)
       return { used: count - at }
     }
-    const text = this.#bytes.toString('latin1', 0, end)
+    const text = bytes.toString('latin1', 0, end)
     this.#bytes = Buffer.alloc(0)
     return { used: end + HEAD_END.length - before, head: parse(text) }
   }

@@ -33,6 +33,7 @@ export class PieceExchange implements Exchange {
   #to: number
   #total: number | null = null
   #isMoved = false
+  #hasEnded = false
   #doubt: MachineError | undefined
 
   constructor(task: FileTask, piece: Piece, waitAfter: (bytes: number) => number) {
@@ -102,7 +103,7 @@ export class PieceExchange implements Exchange {
     task.part.write(wanted, this.#at)
     this.#at += wanted.length
     task.request.onBytes(wanted.length)
-    if (wanted.length < data.length) throw this.#tooLong()
+    if (wanted.length < data.length) this.#cut()
     return this.#waitAfter(data.length)
   }
 
@@ -115,6 +116,7 @@ export class PieceExchange implements Exchange {
   }
 
   fail(error: unknown): void {
+    if (this.#hasEnded) return
     const rest = { ...this.#piece, from: this.#at, to: this.#to }
     this.#task.failed(this.#epoch, error, rest, this.#at - this.#piece.from)
   }
@@ -189,14 +191,15 @@ export class PieceExchange implements Exchange {
     if (this.#doubt !== undefined) throw this.#doubt
   }
 
-  /** More comes than the range or the file has; the bytes that were wanted have been taken. */
-  #tooLong(): Error {
-    const { bytes, name } = this.#task.request
-    const says = `model ${name}: ${this.target.url.host} sends more than`
-    if (this.#task.mode !== 'stream')
-      return new Interrupted(new MachineError('CM1805', `${says} the range that was asked for`))
-    if (bytes !== null) return new MachineError('CM1810', `${says} ${bytes} bytes`)
-    return new MachineError('CM1806', `${says} the ${this.#to} bytes that there is room for`)
+  /** More comes than was asked for. What was wanted of it has been taken; the rest is not read. */
+  #cut(): never {
+    const { mode, request } = this.#task
+    const says = `model ${request.name}: ${this.target.url.host} sends more than`
+    if (mode === 'stream' && request.bytes !== null) throw new MachineError('CM1810', `${says} ${request.bytes} bytes`)
+    if (mode === 'stream') throw new MachineError('CM1806', `${says} the ${this.#to} bytes that there is room for`)
+    this.#task.arrived(this.#epoch, null)
+    this.#hasEnded = true
+    throw fault('ECANCELED', `${says} the range that was asked for`)
   }
 
   #changed(): Interrupted {

@@ -22,6 +22,7 @@ export class SocketLine implements Line {
   readonly watch = new LineWatch()
   readonly #events: LineEvents
   readonly #socket: Socket
+  readonly #bufferBytes: number
   readonly #gathered: Buffer | undefined
   readonly #heads = new HeadReader()
   readonly #queue: Exchange[] = []
@@ -42,6 +43,7 @@ export class SocketLine implements Line {
     const isSecure = url.protocol === 'https:'
     this.origin = url.origin
     this.#events = events
+    this.#bufferBytes = buffer.length
     this.#gathered = isSecure ? Buffer.allocUnsafeSlow(GATHERED_BYTES) : undefined
     const host = url.hostname.replace(/^\[|\]$/g, '')
     const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port)
@@ -105,7 +107,20 @@ export class SocketLine implements Line {
       this.#filled = 0
       this.destroy(thrown as Error)
     }
-    return !this.watch.isPaused
+    return this.#isToGoOn(count)
+  }
+
+  /**
+   * Without this libuv reads one socket 32 times in a row while it fills the buffer: on a fast link few connections would carry
+   * everything, and the one with the next bytes to hash would starve.
+   */
+  #isToGoOn(count: number): boolean {
+    if (this.watch.isPaused) return false
+    if (count < this.#bufferBytes || this.#isClosed) return true
+    setImmediate(() => {
+      if (!this.watch.isPaused && !this.#isClosed) this.#socket.resume()
+    })
+    return false
   }
 
   #readHead(data: Uint8Array, at: number, count: number): number {

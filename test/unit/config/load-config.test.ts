@@ -33,6 +33,7 @@ describe('loadConfig', () => {
       healthPort: 9090,
       workspace: '/var/lib/comfy-machine',
       models: '/var/lib/comfy-machine/models',
+      modelDownloads: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null },
     })
   })
 
@@ -75,6 +76,15 @@ describe('loadConfig', () => {
     `COMFY_ARGS="--x 'y"`,
     'WORKERS=comfyui:zero',
     'OTEL_EXPORTER_OTLP_ENDPOINT=otel:4317',
+    'MODEL_SOURCES=mirror.test/store',
+    'MODEL_SOURCES=https://mirror.test,ftp://peer.test',
+    'MODEL_SOURCES=https://user@mirror.test',
+    'MODEL_SOURCES=https://mirror.test/?key=1',
+    'MODEL_SOURCES=http://peer.test:9090',
+    'MODEL_CONNECTIONS=0',
+    'MODEL_CONNECTIONS_PER_HOST=many',
+    'MODEL_RATE_LIMIT=fast',
+    'MODEL_RATE_LIMIT=0',
   ])('refuses %s with its line', (line) => {
     const loaded = load(machine(`${MINIMAL}${line}\n`))
     expect(loaded.config).toBeUndefined()
@@ -110,6 +120,19 @@ describe('loadConfig', () => {
     expect(config?.comfyui.ref).toBe('abc')
     expect(config?.secrets.get('HUB_REDIS_URL')).toBe('redis://hub.test')
     expect(warnings.map(({ line }) => line)).toEqual([6])
+  })
+
+  test('reads where models come from, and what they may take of the network', () => {
+    const text =
+      'MODEL_SOURCES=https://mirror.test/store/, http://peer.test:8000\nALLOW_INSECURE_SOURCES=1\n' +
+      'MODEL_CONNECTIONS=64\nMODEL_CONNECTIONS_PER_HOST=8\nMODEL_RATE_LIMIT=1.5G\n'
+    expect(load(machine(`${MINIMAL}${text}`)).config?.modelDownloads).toEqual({
+      sources: ['https://mirror.test/store', 'http://peer.test:8000'],
+      connections: 64,
+      connectionsPerHost: 8,
+      rateLimit: 1_500_000_000,
+    })
+    expect(load(machine(`${MINIMAL}MODEL_RATE_LIMIT=500\n`)).config?.modelDownloads.rateLimit).toBe(500)
   })
 
   test('keeps secrets out of the public environment wherever they are written', () => {

@@ -96,6 +96,7 @@ describe('statusReport', () => {
       bytes_per_second: 212e6,
       remaining_ms: 659_000,
       current: ['ae.safetensors'],
+      files: [],
     })
     expect(steps[16]).toMatchObject({ state: 'running', progress: null })
   })
@@ -103,7 +104,7 @@ describe('statusReport', () => {
   it('says null of what nobody knows yet', () => {
     const step = buildStep(17, 'running', { progress: { done: 1, total: 2, current: [] } })
     const none = { bytes: null, total_bytes: null, bytes_per_second: null, remaining_ms: null }
-    expect(stepReport(step, NOW_US)['progress']).toEqual({ done: 1, total: 2, ...none, current: [] })
+    expect(stepReport(step, NOW_US)['progress']).toEqual({ done: 1, total: 2, ...none, current: [], files: [] })
   })
 
   it('lets nothing go on after the last word of an agent that ended', () => {

@@ -83,6 +83,34 @@ describe('mergeNodes', () => {
   })
 })
 
+describe('when a model is needed', () => {
+  const row = { name: 'ae', downloadUrl: 'https://m.example/ae', saveTo: 'models/vae/ae' }
+  const parse = (when: unknown): WantedModel => {
+    const [workflow] = parseWorkflows([{ workflow_name: 'w', models: [{ ...row, when }] }])
+    const [first = ''] = workflow?.models ?? []
+    return toWantedModel(first, 'workflow w', false)
+  }
+  const merged = (...models: readonly WantedModel[]) => mergeModels([source([], models)]).map(({ when }) => when)
+
+  it('is before the start, unless its source says afterwards', () => {
+    for (const when of [undefined, null, 'before_start']) expect(parse(when)).not.toHaveProperty('when')
+    expect(parse('after_start').when).toBe('after_start')
+  })
+
+  it.each(['after', '', 1, true])('is not %j, and the place of that is named', (when) => {
+    expect(() => parse(when)).toThrow(expect.objectContaining({ code: 'CM1604' }))
+    expect(() => parse(when)).toThrow(/POST \/workflows\/dependencies: data\.0\.models\.0\.when: /)
+  })
+
+  it('is before the start when any source needs it then', () => {
+    const later = model('vae/ae', { when: 'after_start' })
+    expect(merged(later, later)).toEqual(['after_start'])
+    expect(merged(later, model('vae/ae'))).toEqual([undefined])
+    expect(merged(model('vae/ae'), later)).toEqual([undefined])
+    expect(merged(model(null, { name: 'ae', url: null }), later)).toEqual([undefined])
+  })
+})
+
 describe('mergeModels', () => {
   it('wants a file once, with all that is known of it', () => {
     const merged = mergeModels([

@@ -84,6 +84,7 @@ export function memoryContext(
     },
     python: { installer: 'uv', torchBackend: null },
     nodes: { scriptTimeoutS: 1800, writable: false },
+    models: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null },
     health: { port: 9090 },
     environment: {},
     secretNames: [],
@@ -101,6 +102,7 @@ function memoryClock() {
     nowUs: () => nowUs,
     async sleep(ms, signal) {
       if (signal !== undefined && signal !== process) {
+        if (signal.aborted) return
         const ended = new Promise<void>((resolve) => {
           waiting.push({ dueUs: nowUs + ms * 1000, wake: resolve })
           signal.addEventListener('abort', () => resolve(), { once: true })

@@ -35,6 +35,10 @@ describe('parseLock', () => {
     expect(parse(textOf())).toEqual({ ...content, generation: generationId(content, digest) })
     const told = [{ ...node, classes: ['A', 'B'] }]
     expect(parse(textOf({ nodes: told })).nodes).toEqual(told)
+    const model = { name: 'ae', url: 'https://m.example/ae', path: 'vae/ae', bytes: null, estimatedBytes: 0 }
+    const models = [{ ...model, sha256: null, authEnvVar: null, when: 'after_start', sources: ['w'] }]
+    expect(parse(textOf({ models })).models).toEqual(models)
+    expect(() => parse(textOf({ models: [{ ...models[0], when: 'before_start' }] }))).toThrow(/models\.0\.when/)
   })
 
   it.each([

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { WantedModel, WantedNode } from '../../../src/install/components.ts'
+import type { WantedNode } from '../../../src/install/components.ts'
 import type { LockedNode, MachineLock } from '../../../src/install/machine-lock.ts'
 import { isUnchanged, type Preview, type PreviewFacts, previewChanges } from '../../../src/install/preview.ts'
 import { previewLines } from '../../../src/install/preview-text.ts'
-import { previewModels } from '../../../src/models/preview-models.ts'
+import type { ModelChange } from '../../../src/models/preview-models.ts'
 
 const A = 'a'.repeat(40)
 const B = 'b'.repeat(40)
@@ -23,16 +23,8 @@ const node = (name: string, changes: Partial<WantedNode> = {}): WantedNode => ({
   ...changes,
 })
 const locked = (name: string, commit = A): LockedNode => ({ ...node(name), commit, pinned: false })
-const model = (name: string, changes: Partial<WantedModel> = {}): WantedModel => ({
-  name,
-  url: `https://models.example/${name}`,
-  path: `vae/${name}`,
-  bytes: null,
-  estimatedBytes: 0,
-  sha256: null,
-  authEnvVar: null,
-  sources: ['workflow w'],
-  ...changes,
+const change = (name: string, bytes: number | null, action: ModelChange['action'] = 'download'): ModelChange => ({
+  ...{ name, path: `vae/${name}`, action, bytes, host: 'models.example' },
 })
 const lock = (nodes: readonly LockedNode[]): MachineLock => ({
   schema: 1,
@@ -125,31 +117,15 @@ describe('ComfyUI', () => {
 })
 
 describe('models', () => {
-  test('are counted in bytes, less what has arrived', () => {
-    const file = { bytes: 10, mtimeMs: 1 }
-    const preview = previewChanges(
-      facts({
-        models: previewModels([
-          { model: model('kept'), file, known: { ...file, sha256: null }, partBytes: 0 },
-          {
-            model: model('half', { estimatedBytes: 3_000_000_000 }),
-            file: undefined,
-            known: undefined,
-            partBytes: 1e9,
-          },
-          { model: model('unknown'), file: undefined, known: undefined, partBytes: 0 },
-          { model: model('foreign', { sha256: 'c'.repeat(64) }), file, known: undefined, partBytes: 0 },
-          { model: model('named', { path: null, url: null }), file: undefined, known: undefined, partBytes: 0 },
-        ]),
-      }),
-    )
-    expect(preview.models.map(({ name, action, bytes }) => [name, action, bytes])).toEqual([
-      ['half', 'download', 2e9],
-      ['unknown', 'download', null],
-      ['foreign', 'verify', null],
-      ['named', 'find', null],
-    ])
-    expect(preview).toMatchObject({ downloadBytes: 2e9, unknownSizes: 1 })
+  test('are counted in bytes', () => {
+    const models = [
+      change('half', 2e9),
+      change('other', 1e9),
+      change('unknown', null),
+      change('foreign', null, 'verify'),
+    ]
+    const preview = previewChanges(facts({ models }))
+    expect(preview).toMatchObject({ downloadBytes: 3e9, unknownSizes: 1 })
     expect(isUnchanged(preview)).toBe(false)
   })
 })
@@ -159,12 +135,13 @@ test('the text lists what changes and counts what stays', () => {
     facts({
       nodes: [node('one'), node('three', { commit: B })],
       isSameWish: false,
-      models: previewModels([
-        { model: model('ae', { estimatedBytes: 335e6 }), file: undefined, known: undefined, partBytes: 0 },
-      ]),
+      models: [change('ae', 335_123_456), change('copy', null, 'place')],
     }),
   )
-  const disk = { path: '/m', neededBytes: 335e6, freeBytes: 1e6, fits: false }
+  const disk = {
+    path: '/m',
+    ...{ neededBytes: 335_123_456, freeBytes: 1e6, neededInodes: 2, freeInodes: 1, fits: false },
+  }
   const text = previewLines({ ...preview, generation: '0123456789abcdef', disk }).join('\n')
   expect(text).toBe(`comfyui
   v1 (aaaaaaaaaa), generation 0123456789abcdef, a new generation is built
@@ -175,8 +152,9 @@ custom nodes
 python packages
   ~ all requirements are resolved together
 models
-  + vae/ae  335.0 MB  from models.example
-  335.0 MB to download
+  + vae/ae  335.1 MB  from models.example
+  + vae/copy  shares the content of a file that is there or comes
+  335.1 MB (335,123,456 bytes) to download
 disk
-  /m: 335.0 MB needed, 1.0 MB free: the models do not fit`)
+  /m: 335.1 MB needed, 1.0 MB free, 2 inodes needed, 1 free: the models do not fit`)
 })

@@ -31,6 +31,20 @@ test('what is not a number or not a name is left out', () => {
   expect(parseProgress(textOf().replace('20', '1e999'), 'i')).not.toHaveProperty('remainingMs')
 })
 
+test('of each file that is worked on its name and bytes are read, and no more', () => {
+  const files = [
+    { name: 'a', bytes: 5, totalBytes: 9, url: 'https://a.example/?token=x' },
+    { name: 'b', bytes: 1 },
+  ]
+  const odd = [null, 'a', { bytes: 1 }, { name: 'c' }, { name: 'd', bytes: -1 }]
+  expect(parseProgress(textOf({ files: [...files, ...odd] }), 'i')?.files).toEqual([
+    { name: 'a', bytes: 5, totalBytes: 9 },
+    { name: 'b', bytes: 1 },
+  ])
+  const many = Array.from({ length: 50 }, () => ({ name: 'x'.repeat(5_000), bytes: 1 }))
+  expect(parseProgress(textOf({ files: many }), 'i')?.files?.map(({ name }) => name.length)).toEqual(Array(8).fill(200))
+})
+
 test('names are few and short, and no more is done than there is', () => {
   const progress = parseProgress(
     textOf({ done: 99, current: Array.from({ length: 50 }, () => 'x'.repeat(5_000)) }),

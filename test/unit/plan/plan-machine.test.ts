@@ -29,6 +29,15 @@ const plan = (extra = '', mapped = mapping, gpus: readonly ChosenGpu[] = [mock, 
   planMachine(configOf(extra), mapped, { gpus, torch: { backend: 'cu128', reason: '' } }, identity)
 
 describe('planMachine', () => {
+  test('takes over where models come from', () => {
+    expect(plan('MODEL_SOURCES=https://mirror.test\nMODEL_RATE_LIMIT=200M\n').models).toEqual({
+      sources: ['https://mirror.test'],
+      connections: 16,
+      connectionsPerHost: 16,
+      rateLimit: 200_000_000,
+    })
+  })
+
   test('an instance and a worker for each GPU', () => {
     expect(plan("COMFY_ARGS=--preview-method 'none'\n").instances).toEqual([
       {

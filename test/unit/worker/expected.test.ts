@@ -23,6 +23,11 @@ test('models and classes are those of the generation too: a canary has others th
   expect(models).toEqual([{ name: 'new' }])
 })
 
+test('a model that may come after the start is not missed', () => {
+  const models = [{ name: 'ae' }, { name: 'wan', when: 'after_start' }]
+  expect(parseExpected(JSON.stringify({ schema: 1, models }), undefined).models).toEqual([{ name: 'ae' }])
+})
+
 test('one of both is enough, and none expects nothing', () => {
   const text = textOf([node('face')], 'ae')
   for (const expected of [parseExpected(text, undefined), parseExpected(undefined, text)])

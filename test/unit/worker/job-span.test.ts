@@ -28,7 +28,7 @@ async function spanOf(data: Readonly<Record<string, unknown>>, known: Partial<Co
     history: async () => FINISHED,
     ...known,
   })
-  const ports = { clock: fakeClock(), journal, socket, clientId: 'w', comfyui }
+  const ports = { clock: fakeClock(), journal, socket, clientId: 'w', comfyui, pendingModels: async () => [] }
   const account = await processJob(ports, fakeJob(data), fakeTrace(data), new AbortController().signal)
   return { span: toJobSpan(account, ORIGIN), account, submitted, journal }
 }

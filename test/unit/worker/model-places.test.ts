@@ -78,4 +78,9 @@ describe('a wanted model', () => {
     })
     expect(await look({ model: { path: null }, file: null })).toEqual({ says: [], hashed: [] })
   })
+
+  it('that is loaded after the start is not missed, nor read when it is there', async () => {
+    expect(await look({ model: { when: 'after_start' }, file: null })).toEqual({ says: [], hashed: [] })
+    expect(await look({ model: { when: 'after_start' }, hash: WRONG })).toEqual({ says: [], hashed: [] })
+  })
 })

@@ -12,7 +12,7 @@ const run = async (ports: JobPorts, job: ReturnType<typeof fakeJob>, signal: Abo
 
 function setUp(known: Partial<ComfyUI> = {}) {
   const ports = { clock: fakeClock(), journal: fakeJournal(), socket: fakeSocket(), clientId: 'w' }
-  return { ...ports, comfyui: fakeComfyUI(known) }
+  return { ...ports, comfyui: fakeComfyUI(known), pendingModels: async (): Promise<readonly string[]> => [] }
 }
 
 describe('a job', () => {
@@ -77,6 +77,39 @@ describe('a job', () => {
     expect(outcome).toEqual({ kind: 'failed', message: 'ComfyUI refused the workflow: no', isRetriable: false })
     const invalid = await run(ports, fakeJob({}), NEVER)
     expect(invalid).toMatchObject({ kind: 'failed', isRetriable: false })
+  })
+
+  it('that a model is missing for which is still loaded says so, and may be tried again', async () => {
+    const error = (input: string, type = 'value_not_in_list') => ({
+      type,
+      message: type,
+      extra_info: { input_name: input },
+    })
+    const node_errors = { '1': { errors: [error('ckpt'), error('lora'), error('seed', 'value_smaller_than_min')] } }
+    const body = { error: { message: 'Prompt outputs failed validation' }, node_errors }
+    const inputs = { ckpt: 'sub/wan.safetensors', lora: 'gone.safetensors', seed: 'there.safetensors' }
+    const ports = {
+      ...setUp({ submit: async () => ({ kind: 'refused', status: 400, body }) }),
+      pendingModels: async () => [
+        'checkpoints/sub/wan.safetensors',
+        'loras/other-gone.safetensors',
+        'x/there.safetensors',
+      ],
+    }
+    const job = fakeJob({ workflow: { '1': { class_type: 'A', inputs } } })
+    const outcome = await run(ports, job, NEVER)
+    expect(outcome).toMatchObject({ kind: 'failed', isRetriable: true })
+    expect(outcome).toHaveProperty(
+      'message',
+      expect.stringMatching(
+        /^model checkpoints\/sub\/wan\.safetensors is still being loaded \(after_start\); ComfyUI refused/,
+      ),
+    )
+    const unknown = { ...ports, pendingModels: () => Promise.reject(new Error('EACCES')) }
+    expect(await run(unknown, job, NEVER)).toMatchObject({ isRetriable: false })
+    expect(ports.journal.entries).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('EACCES') }),
+    )
   })
 
   it('may be tried again when ComfyUI was restarted and forgot it', async () => {

@@ -28,7 +28,7 @@ function setUp() {
   const ended = serve({
     ...{ source, socket, comfyui, clock, journal, notify, clientId: 'w', queues: ['comfyui'] },
     ...{ keepStatus: (status) => kept.push(status), stop: stop.signal, hurry: hurry.signal },
-    ...{ account: (account) => accounts.push(account), newId: countingIds() },
+    ...{ account: (account) => accounts.push(account), newId: countingIds(), pendingModels: async () => [] },
   })
   return { ended, said, kept, accounts, stop, hurry, clock, source, socket, comfyui, journal }
 }
