@@ -41,6 +41,6 @@ export async function readModelCodes(host: Host): Promise<Readonly<Record<string
 
 /** Bytes of bodies that the model server sent for paths that contain a text, since its log was emptied. */
 export async function sentFor(host: Host, part: string): Promise<number> {
-  const asked = (await readRequests(host, 'models')).filter(({ path }) => path.includes(part))
+  const asked = (await readRequests(host, 'models')).filter(({ path }) => path.includes(part) && !path.startsWith('/_'))
   return asked.reduce((sum, { sent }) => sum + sent, 0)
 }
