@@ -70,10 +70,20 @@ export class Dispatcher {
     while (this.#isAsked) {
       this.#isAsked = false
       nowMs = Date.now()
-      for (const task of this.#tasks) this.#serve(task, nowMs)
+      for (const task of this.#tasks) {
+        if (!this.#hasRoom()) break
+        if (mayClaim(task)) this.#serve(task, nowMs)
+      }
     }
     this.#isPumping = false
     this.#sleep(nowMs)
+  }
+
+  /** Some line is idle, or another one may be opened. */
+  #hasRoom(): boolean {
+    if (this.#open.size < this.#settings.connections) return true
+    for (const { line } of this.#open) if (line.isIdle()) return true
+    return false
   }
 
   #serve(task: FileTask, nowMs: number): void {
@@ -126,7 +136,7 @@ export class Dispatcher {
   #next(line: Line, isLibrary: boolean): Exchange | undefined {
     const nowMs = Date.now()
     for (const task of this.#tasks) {
-      if (task.isLibrary !== isLibrary || task.trail.target.url.origin !== line.origin) continue
+      if (!mayClaim(task) || task.isLibrary !== isLibrary || task.trail.target.url.origin !== line.origin) continue
       const exchange = task.claim(nowMs)
       if (exchange !== undefined) return exchange
     }
@@ -135,9 +145,10 @@ export class Dispatcher {
 
   /** Looks again when the first of the files that waited at `servedMs` may be tried again: that moment may have passed since. */
   #sleep(servedMs: number): void {
-    const moments = [...this.#tasks].map(({ notBeforeMs }) => notBeforeMs).filter((ms) => ms > servedMs)
+    let atMs = Number.POSITIVE_INFINITY
+    for (const { notBeforeMs } of this.#tasks) if (notBeforeMs > servedMs) atMs = Math.min(atMs, notBeforeMs)
     clearTimeout(this.#wake)
-    if (moments.length > 0) this.#wake = setTimeout(this.pump, Math.max(0, Math.min(...moments) - Date.now()))
+    if (Number.isFinite(atMs)) this.#wake = setTimeout(this.pump, Math.max(0, atMs - Date.now()))
   }
 
   #cutStalled(): void {
@@ -155,4 +166,9 @@ export class Dispatcher {
       if (isSlow) line.destroy(fault('ESTALL', `${count} bytes came in ${Math.round(elapsedMs / 1000)} s`))
     }
   }
+}
+
+/** Asked of every file for each answer, and cheap: most of them wait for an answer, or for their hash. */
+function mayClaim({ mode }: FileTask): boolean {
+  return mode === 'ask' || mode === 'ranges'
 }
