@@ -106,7 +106,7 @@ test('an address that is good for a few requests is asked for anew', async () =>
   })
   expect(error).toBeNull()
   expect(bytes).toBe(SIZE)
-  expect(file).toMatchObject({ sha256, host: `127.0.0.1:${server.port}` })
+  expect(file?.sha256).toBe(sha256)
 })
 
 test('what a server compresses although nobody asked for it is not taken for the file', async () => {
