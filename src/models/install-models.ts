@@ -22,7 +22,7 @@ export async function installModels(
 }
 
 /** Records what is left to tell of all models and their sum. Throws the first failure; after the start, one that may pass before others. */
-function finish(context: InstallContext, works: readonly ModelWork[], which: When = 'before'): void {
+export function finish(context: InstallContext, works: readonly ModelWork[], which: When = 'before'): void {
   const failed = works.filter(({ error }) => error !== undefined)
   for (const work of works.filter(({ isReported }) => !isReported)) endChild(context, work, work.startUs)
   const brought = works.filter(

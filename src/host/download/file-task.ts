@@ -65,8 +65,7 @@ export class FileTask {
 
   /** Begins; a file of which everything has arrived before is not asked for. */
   begin(): void {
-    const { resumed } = this.#arrival
-    if (resumed > 0) this.request.onResume(resumed)
+    if (this.#arrival.resumed > 0) this.request.onResume(this.#arrival.resumed)
     const total = this.part.identity?.total
     if (total !== undefined && this.#missing.bytes === 0) this.#complete(total)
     else this.#settings.wake()
@@ -154,12 +153,8 @@ export class FileTask {
   /** An exchange failed: `arrived` bytes of it have come, those of `piece` have not. */
   failed(error: unknown, piece: Piece, arrived: number): void {
     if (!this.isCurrent(piece.epoch)) return
-    const about = {
-      name: this.request.name,
-      host: this.trail.target.url.host,
-      hasBegun: this.part.identity !== undefined,
-    }
-    const judged = judgeFailure(error, about)
+    const { host } = this.trail.target.url
+    const judged = judgeFailure(error, { name: this.request.name, host, hasBegun: this.#arrival.hasBegun })
     const isGained = arrived > 0 && this.#mode !== 'stream'
     if (this.#mode === 'stream' || (judged.kind === 'retry' && judged.isOver)) this.#forget()
     else this.#giveBack(piece)
