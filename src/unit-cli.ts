@@ -14,6 +14,8 @@ const UNIT_COMMANDS: Readonly<Record<string, UnitCommand>> = {
   health: async (port) =>
     (await import('./commands/health.ts')).healthCommand(port === undefined ? {} : { port: Number(port) }),
   metrics: async () => (await import('./commands/metrics.ts')).metricsCommand(),
+  share: async (idleS) =>
+    (await import('./commands/share.ts')).shareCommand(idleS === undefined ? {} : { idleS: Number(idleS) }),
   sandbox: async () => (await import('./commands/sandbox.ts')).sandboxCommand(),
   telemetry: async () => (await import('./commands/telemetry.ts')).telemetryCommand(),
 }

@@ -35,7 +35,7 @@ export function diffLeftovers(units: readonly LeftoverUnit[]): readonly Action[]
 }
 
 const MANAGED =
-  /^(comfy-machine\.target|comfy-health\.(socket|service)|comfy-metrics\.(timer|service)|comfy-sandbox(\.socket|@\.service)|comfy-(telemetry|update|collect|load-models|discover|install-[a-z]+)\.service|(comfyui|redis-worker)@gpu[0-9]+\.service)$/
+  /^(comfy-machine\.target|comfy-(health|share-models)\.(socket|service)|comfy-metrics\.(timer|service)|comfy-sandbox(\.socket|@\.service)|comfy-(telemetry|update|collect|load-models|discover|install-[a-z]+)\.service|(comfyui|redis-worker)@gpu[0-9]+\.service)$/
 
 /** Tells whether a unit file of this name is written by the controller, and so may be replaced or removed by it. */
 export function isManagedUnit(name: string): boolean {
@@ -49,6 +49,7 @@ export const STARTED_UNITS = [
   'comfy-discover.service',
   'comfy-load-models.service',
   'comfy-metrics.*',
+  'comfy-share-models.*',
   'comfy-update.service',
   'comfy-collect.service',
   'comfy-sandbox*',

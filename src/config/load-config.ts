@@ -59,7 +59,7 @@ export interface PythonSettings {
   readonly torchBackend: string | null
 }
 
-/** Where models come from beside their origin, and how much of the network they may take. */
+/** Where models come from beside their origin, how much of the network they may take, and where others get them from. */
 export interface ModelDownloadSettings {
   /** Base URLs without a trailing slash, in the order in which they are tried. */
   readonly sources: readonly string[]
@@ -67,6 +67,8 @@ export interface ModelDownloadSettings {
   readonly connectionsPerHost: number
   /** Bytes per second in all; null for no limit. */
   readonly rateLimit: number | null
+  /** Where other machines may get them from this one; null for nowhere. */
+  readonly sharePort: number | null
 }
 
 /** The configuration, or every problem of it at once. */
@@ -93,7 +95,7 @@ export function loadConfig(sources: readonly ConfigSource[], identity: HostIdent
     if (chosen !== undefined) settings.set(variable.name, chosen)
     problems.push(...variableProblems(variable, chosen, { identity, isLocked: collected.settings.has('MACHINE_LOCK') }))
   }
-  problems.push(...portProblems(settings), ...sourceProblems(settings))
+  problems.push(...portProblems(settings))
   const config = problems.length === 0 ? typedConfig(settings, identity) : undefined
   return { config, problems, warnings }
 }
@@ -139,26 +141,20 @@ function variableProblems(
 }
 
 function portProblems(settings: ReadonlyMap<string, Setting>): Problem[] {
-  const base = settings.get('COMFYUI_BASE_PORT')
-  const health = textOf(settings, 'MACHINE_HEALTH_PORT')
-  if (textOf(settings, 'COMFYUI_BASE_PORT') !== health) return []
-  const setting = base ?? settings.get('MACHINE_HEALTH_PORT')
-  const message = `COMFYUI_BASE_PORT and MACHINE_HEALTH_PORT are both ${health}`
-  return [problemOf('CM0302', message, { origin: setting?.origin, variable: 'COMFYUI_BASE_PORT' })]
-}
-
-function sourceProblems(settings: ReadonlyMap<string, Setting>): Problem[] {
-  const setting = settings.get('MODEL_SOURCES')
-  const isPlain = listOf(setting?.value ?? '').some((source) => /^http:/i.test(source))
-  if (!isPlain || flagOf(textOf(settings, 'ALLOW_INSECURE_SOURCES')) === true) return []
-  const message = 'MODEL_SOURCES has an http: URL, which ALLOW_INSECURE_SOURCES=1 allows'
-  return [problemOf('CM0302', message, { origin: setting?.origin, variable: 'MODEL_SOURCES' })]
+  return PORTS.flatMap((variable, index) =>
+    PORTS.slice(index + 1).flatMap((other) => {
+      const port = textOf(settings, variable)
+      if (port === '' || port !== textOf(settings, other)) return []
+      const setting = settings.get(variable) ?? settings.get(other)
+      return [problemOf('CM0302', `${variable} and ${other} are both ${port}`, { origin: setting?.origin, variable })]
+    }),
+  )
 }
 
 function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdentity): MachineConfig {
   const text = (name: string): string => textOf(settings, name)
   const optional = (name: string): string | null => settings.get(name)?.value ?? null
-  const basePort = optional('COMFYUI_BASE_PORT')
+  const numberOf = (name: string): number | null => (settings.has(name) ? Number(text(name)) : null)
   const workspace = normalised(text('WORKSPACE_PATH'))
   const entries = [...settings]
   return {
@@ -187,11 +183,12 @@ function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdent
       connections: Number(text('MODEL_CONNECTIONS')),
       connectionsPerHost: Number(text('MODEL_CONNECTIONS_PER_HOST')),
       rateLimit: rateOf(text('MODEL_RATE_LIMIT')) ?? null,
+      sharePort: numberOf('MODEL_SHARE_PORT'),
     },
     comfyui: {
       repoUrl: optional('COMFYUI_REPO_URL'),
       ref: optional('COMFYUI_REF'),
-      basePort: basePort === null ? null : Number(basePort),
+      basePort: numberOf('COMFYUI_BASE_PORT'),
       listen: text('COMFYUI_LISTEN'),
       args: splitArguments(text('COMFY_ARGS')).words,
       startTimeoutS: Number(text('COMFYUI_START_TIMEOUT')),
@@ -207,6 +204,8 @@ function typedConfig(settings: ReadonlyMap<string, Setting>, identity: HostIdent
   }
 }
 
+/** Ports on which this host listens. */
+const PORTS = ['COMFYUI_BASE_PORT', 'MACHINE_HEALTH_PORT', 'MODEL_SHARE_PORT'] as const
 const defaults = new Map(VARIABLES.map((variable) => [variable.name, variable.default ?? '']))
 
 function textOf(settings: ReadonlyMap<string, Setting>, name: string): string {

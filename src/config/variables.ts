@@ -126,6 +126,11 @@ export const VARIABLES: readonly Variable[] = [
     'rate',
     'Bytes per second that models may take in all, such as 200M; by default all there is.',
   ),
+  row(
+    'MODEL_SHARE_PORT',
+    'port',
+    'Port on which this machine gives its models to whoever knows their hash; by default none.',
+  ),
   row('HF_TOKEN', 'text', 'Token for huggingface.co, sent to that host only.', { secret: true }),
   row('CIVITAI_TOKEN', 'text', 'Token for civitai.com, sent to that host only.', { secret: true }),
   row('NODE_SCRIPT_TIMEOUT', 'seconds', 'Seconds an install script of a custom node may take.', { default: '1800' }),

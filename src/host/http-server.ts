@@ -34,7 +34,7 @@ export async function serveHttp(handler: HttpHandler, where: HttpListen): Promis
     handler.beat()
     for (const reader of readers) send(reader, ': heartbeat\n\n', readers)
   }
-  await listen(server, where)
+  await listenOn(server, where)
   const heartbeat = setInterval(beat, HEARTBEAT_MS)
   return {
     readers: () => readers.size,
@@ -118,7 +118,8 @@ function refuse(response: ServerResponse): void {
   reply(response, { status: 500, headers: { 'content-type': 'application/json' }, body }, false)
 }
 
-function listen(server: Server, where: HttpListen): Promise<void> {
+/** Has a server listen; resolves when it does. Throws CM1201 when the port is taken. */
+export function listenOn(server: Server, where: HttpListen): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const taken = error.code === 'EADDRINUSE' && 'port' in where

@@ -20,7 +20,7 @@ const DEFAULT_BASE_PORT = 8188
 
 /**
  * Makes the plan of one machine start: an instance and a worker for each GPU. Equal input makes an equal plan. Throws
- * CM0302 when a port does not exist or is the one of the health server.
+ * CM0302 when a port does not exist or is wanted twice.
  */
 export function planMachine(
   config: MachineConfig,
@@ -70,17 +70,21 @@ function planInstance(gpu: PlannedGpu, config: MachineConfig, mapping: ResolvedM
   if (port > 65535) {
     throw new MachineError('CM0302', `COMFYUI_BASE_PORT=${base} leaves no port for ${gpu.name}: ${port} is above 65535`)
   }
-  if (port === config.healthPort) {
-    throw new MachineError(
-      'CM0302',
-      `the ComfyUI of ${gpu.name} and the health server would both listen on port ${port}`,
-      {
-        hint: 'Move COMFYUI_BASE_PORT or MACHINE_HEALTH_PORT.',
-      },
-    )
+  const taken = otherPorts(config).find((other) => other.port === port)
+  if (taken !== undefined) {
+    throw new MachineError('CM0302', `the ComfyUI of ${gpu.name} and ${taken.what} would both listen on port ${port}`, {
+      hint: `Move COMFYUI_BASE_PORT or ${taken.variable}.`,
+    })
   }
   const unit = `comfyui@${gpu.name}.service`
   return { gpu: gpu.name, unit, listen: config.comfyui.listen, port, args: config.comfyui.args }
+}
+
+function otherPorts({ healthPort, modelDownloads }: MachineConfig) {
+  return [
+    { port: healthPort, what: 'the health server', variable: 'MACHINE_HEALTH_PORT' },
+    { port: modelDownloads.sharePort, what: 'the models for other machines', variable: 'MODEL_SHARE_PORT' },
+  ]
 }
 
 /** The types of WORKERS take the GPUs in turn; the one with auto takes those that no other asks for. */

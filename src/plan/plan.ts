@@ -10,6 +10,9 @@ export const SANDBOX_SOCKET = `${RUN_DIRECTORY}/sandbox.sock`
 /** The unit that brings the models which may come after the start, once the machine is ready. */
 export const LATER_MODELS = 'comfy-load-models.service'
 
+/** Where other machines ask this one for models. */
+export const SHARE_SOCKET = 'comfy-share-models.socket'
+
 /** Where spans are kept until they are delivered and, for `comfy-machine trace`, some time after; bounded. */
 export const TELEMETRY_DIRECTORY = '/var/lib/comfy-machine/telemetry'
 
@@ -79,7 +82,7 @@ export interface PythonPlan {
   readonly torchBackend: string | null
 }
 
-/** Where models come from beside their origin, and how much of the network they may take. */
+/** Where models come from beside their origin, how much of the network they may take, and where others get them from. */
 export interface ModelsPlan {
   /** Base URLs of mirrors and peers without a trailing slash, in the order in which they are tried. */
   readonly sources: readonly string[]
@@ -87,6 +90,8 @@ export interface ModelsPlan {
   readonly connectionsPerHost: number
   /** Bytes per second in all; null for no limit. */
   readonly rateLimit: number | null
+  /** Port on which this machine gives its models to others; null for none. */
+  readonly sharePort: number | null
 }
 
 /** How custom nodes are set up and run. */

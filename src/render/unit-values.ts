@@ -12,6 +12,7 @@ import { assignment, execLine, quoteWord } from './escape.ts'
 import { installers, sandboxUnits } from './installer-units.ts'
 import { metricsUnits } from './metrics-units.ts'
 import { rolloutUnits } from './rollout-units.ts'
+import { shareUnits } from './share-units.ts'
 
 const HUB = 'HUB_REDIS_URL'
 
@@ -25,13 +26,15 @@ export function unitsOf(plan: MachinePlan): readonly UnitToRender[] {
     secrets: secretsDirectory(plan),
   })
   const sandbox = sandboxUnits(plan)
-  const wants = [...health.slice(1), ...sandbox.slice(0, 1), ...wanted, ...pushed.slice(1)].map((unit) => unit.name)
+  const share = shareUnits(plan)
+  const beside = [...pushed.slice(1), ...share.slice(0, 1)]
+  const wants = [...health.slice(1), ...sandbox.slice(0, 1), ...wanted, ...beside].map((unit) => unit.name)
   const target = {
     name: 'comfy-machine.target',
     template: 'comfy-machine.target',
     values: { machineId: plan.machineId, wants },
   }
-  return [target, ...health, telemetryUnit(plan), ...pushed, ...sandbox, ...rolloutUnits(plan), ...wanted]
+  return [target, ...health, telemetryUnit(plan), ...pushed, ...share, ...sandbox, ...rolloutUnits(plan), ...wanted]
 }
 
 /** Names of the units that must be active for the machine to be ready. */

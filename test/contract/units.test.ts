@@ -30,7 +30,7 @@ test('there are plans of one, two and eight GPUs to render', () => {
 
 test('every template is rendered', () => {
   const packaged = renderPackagedUnits(templates).map(({ name }) => name)
-  const used = [...packaged, ...unitsOf(planOfCase('otlp-metrics')).map(({ template }) => template)]
+  const used = [...packaged, ...planned.flatMap((name) => unitsOf(planOfCase(name)).map(({ template }) => template))]
   expect([...templates.keys()].sort()).toEqual([...new Set(used)].sort())
 })
 

@@ -33,7 +33,7 @@ describe('loadConfig', () => {
       healthPort: 9090,
       workspace: '/var/lib/comfy-machine',
       models: '/var/lib/comfy-machine/models',
-      modelDownloads: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null },
+      modelDownloads: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null, sharePort: null },
     })
   })
 
@@ -80,7 +80,8 @@ describe('loadConfig', () => {
     'MODEL_SOURCES=https://mirror.test,ftp://peer.test',
     'MODEL_SOURCES=https://user@mirror.test',
     'MODEL_SOURCES=https://mirror.test/?key=1',
-    'MODEL_SOURCES=http://peer.test:9090',
+    'MODEL_SHARE_PORT=0',
+    'MODEL_SHARE_PORT=models',
     'MODEL_CONNECTIONS=0',
     'MODEL_CONNECTIONS_PER_HOST=many',
     'MODEL_RATE_LIMIT=fast',
@@ -93,8 +94,13 @@ describe('loadConfig', () => {
     ])
   })
 
-  test('refuses one port for ComfyUI and health', () => {
+  test('refuses one port for two that listen', () => {
     expect(codes(load(machine(`${MINIMAL}MACHINE_HEALTH_PORT=8188`)))).toEqual([['CM0302', 'COMFYUI_BASE_PORT']])
+    const shared = load(machine(`${MINIMAL}MODEL_SHARE_PORT=9090`))
+    expect(codes(shared)).toEqual([['CM0302', 'MACHINE_HEALTH_PORT']])
+    expect(shared.problems[0]?.message).toBe('MACHINE_HEALTH_PORT and MODEL_SHARE_PORT are both 9090')
+    const all = load(machine(`${MINIMAL}MODEL_SHARE_PORT=7000\nMACHINE_HEALTH_PORT=7000\nCOMFYUI_BASE_PORT=7000`))
+    expect(codes(all)).toHaveLength(3)
   })
 
   test('later sources count more; an empty value unsets', () => {
@@ -124,13 +130,14 @@ describe('loadConfig', () => {
 
   test('reads where models come from, and what they may take of the network', () => {
     const text =
-      'MODEL_SOURCES=https://mirror.test/store/, http://peer.test:8000\nALLOW_INSECURE_SOURCES=1\n' +
+      'MODEL_SOURCES=https://mirror.test/store/, http://peer.test:8000\nMODEL_SHARE_PORT=9191\n' +
       'MODEL_CONNECTIONS=64\nMODEL_CONNECTIONS_PER_HOST=8\nMODEL_RATE_LIMIT=1.5G\n'
     expect(load(machine(`${MINIMAL}${text}`)).config?.modelDownloads).toEqual({
       sources: ['https://mirror.test/store', 'http://peer.test:8000'],
       connections: 64,
       connectionsPerHost: 8,
       rateLimit: 1_500_000_000,
+      sharePort: 9191,
     })
     expect(load(machine(`${MINIMAL}MODEL_RATE_LIMIT=500\n`)).config?.modelDownloads.rateLimit).toBe(500)
   })

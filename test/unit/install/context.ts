@@ -84,7 +84,7 @@ export function memoryContext(
     },
     python: { installer: 'uv', torchBackend: null },
     nodes: { scriptTimeoutS: 1800, writable: false },
-    models: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null },
+    models: { sources: [], connections: 16, connectionsPerHost: 16, rateLimit: null, sharePort: null },
     health: { port: 9090 },
     environment: {},
     secretNames: [],

@@ -69,7 +69,13 @@ describe('a model', () => {
   })
 
   it('is looked for by its hash at mirrors before its origin, which alone gets a token', async () => {
-    const models = { sources: ['https://mirror.example/s'], connections: 1, connectionsPerHost: 1, rateLimit: null }
+    const models = {
+      sources: ['https://mirror.example/s'],
+      connections: 1,
+      connectionsPerHost: 1,
+      rateLimit: null,
+      sharePort: null,
+    }
     const { world, bring } = machine({ models }, { HF_TOKEN: 'secret' })
     const mirror = `https://mirror.example/s/blobs/sha256/${digest('content')}`
     world.served.set(mirror, 'content')

@@ -12,7 +12,7 @@ const SECRETS: Readonly<Record<string, string>> = {
 }
 const secrets = { read: (name: string) => SECRETS[name] }
 const planOf = (...sources: string[]) => ({
-  models: { sources, connections: 1, connectionsPerHost: 1, rateLimit: null },
+  models: { sources, connections: 1, connectionsPerHost: 1, rateLimit: null, sharePort: null },
 })
 const origin = (url: string, authEnvVar: string | null = null) =>
   sourcesOf({ url, sha256: null, authEnvVar }, planOf(), secrets)[0]

@@ -35,6 +35,7 @@ describe('planMachine', () => {
       connections: 16,
       connectionsPerHost: 16,
       rateLimit: 200_000_000,
+      sharePort: null,
     })
   })
 
@@ -123,5 +124,6 @@ describe('planMachine', () => {
   test('ports that cannot be are refused', () => {
     expect(() => plan('COMFYUI_BASE_PORT=65535\n')).toThrow(/above 65535/)
     expect(() => plan('COMFYUI_BASE_PORT=9089\n')).toThrow(/port 9090/)
+    expect(() => plan('MODEL_SHARE_PORT=8189\n')).toThrow('gpu1 and the models for other machines would both listen')
   })
 })
