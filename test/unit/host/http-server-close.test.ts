@@ -1,15 +1,7 @@
 import { get } from 'node:http'
-import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import { serveHttp } from '../../../src/host/http-server.ts'
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
+import { freePort } from './free-port.ts'
 
 test('a server that closes answers first what it was asked', async () => {
   const port = await freePort()
