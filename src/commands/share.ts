@@ -56,11 +56,11 @@ export async function shareCommand({ idleS = IDLE_S }: ShareOptions = {}): Promi
 
 function statusOf(server: BlobServer): string {
   const { connections, bytes } = server.counts()
-  return `${connections} connections, ${formatBytes(bytes)} sent`
+  return `connections: ${connections}, sent: ${formatBytes(bytes)}`
 }
 
 function endOf(server: BlobServer, failures: number): string {
   const { requests, bytes } = server.counts()
-  const ending = failures === 0 ? '' : `; ${failures} could not be read`
-  return `${requests} requests for models were answered with ${formatBytes(bytes)}${ending}`
+  const ending = failures === 0 ? '' : `, failed: ${failures}`
+  return `ends; requests for models: ${requests}, sent: ${formatBytes(bytes)}${ending}`
 }

@@ -175,16 +175,14 @@ async function send(
 /** Resolves when all of it is with the kernel, to false when it never will be. */
 function write(response: ServerResponse, data: Uint8Array, onBytes: (count: number) => void): Promise<boolean> {
   return new Promise((resolve) => {
-    // Of an answer that waits for the one before it only its connection tells that nobody will take it.
-    const { socket } = response.req
-    if (socket.destroyed) {
+    if (response.destroyed) {
       resolve(false)
       return
     }
     const onClose = (): void => resolve(false)
-    socket.once('close', onClose)
+    response.once('close', onClose)
     response.write(data, (error) => {
-      socket.off('close', onClose)
+      response.off('close', onClose)
       if (!error) onBytes(data.length)
       resolve(!error)
     })
