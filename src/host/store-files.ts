@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
+import { chmodSync, constants, linkSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { digest } from './digest.ts'
@@ -34,36 +34,35 @@ export function endHashing(): void {
   threads = undefined
 }
 
+// What changes names only is called at once: to have a thread of libuv's call it costs ten times as much, and models come in thousands.
 async function seal(partial: string, blob: string): Promise<void> {
-  const [whole, there] = await Promise.all([fs.stat(partial), unlessCode(['ENOENT'], fs.lstat(blob))])
-  if (there?.isFile() === true && there.size === whole.size) {
-    await fs.rm(partial)
+  const there = lstatSync(blob, { throwIfNoEntry: false })
+  if (there?.isFile() === true && there.size === statSync(partial).size) {
+    unlinkSync(partial)
     return
   }
-  await fs.chmod(partial, BLOB_MODE)
-  await syncFile(partial)
-  await fs.rename(partial, blob)
+  chmodSync(partial, BLOB_MODE)
+  renameSync(partial, blob)
   await syncDirectory(dirname(blob))
-  await syncDirectory(dirname(partial))
 }
 
 async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {
   const temporary = temporaryName(path)
   // One that a killed process left.
-  await fs.rm(temporary, { force: true })
+  removeFile(temporary)
   try {
     const placement = await share(blob, temporary, onBytes)
-    await fs.rename(temporary, path)
+    renameSync(temporary, path)
     await syncDirectory(dirname(path))
     return placement
   } finally {
     // Two names of one inode: rename(2) then does nothing, and says that it did.
-    await fs.rm(temporary, { force: true })
+    removeFile(temporary)
   }
 }
 
 async function share(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {
-  if (await canDo(CANNOT_LINK, fs.link(blob, path))) return 'linked'
+  if (await canDo(CANNOT_LINK, link(blob, path))) return 'linked'
   if (await canDo(CANNOT_CLONE, fs.copyFile(blob, path, constants.COPYFILE_FICLONE_FORCE))) {
     await syncFile(path)
     return 'cloned'
@@ -118,6 +117,14 @@ async function copy(from: string, to: string, onBytes?: (count: number) => void)
 /** A name beside a path, the same for every try; short, since the name itself may be as long as a name can be. */
 function temporaryName(path: string): string {
   return join(dirname(path), `.placing-${digest(basename(path)).slice(0, 16)}`)
+}
+
+async function link(from: string, to: string): Promise<void> {
+  linkSync(from, to)
+}
+
+function removeFile(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) unlinkSync(path)
 }
 
 async function syncFile(path: string): Promise<void> {
