@@ -33,6 +33,7 @@ export async function modelsExportCommand({ directory, names }: ExportOptions, t
     const contents = new Map(sources.map(({ sha256, bytes }) => [sha256, bytes]))
     const meter = createMeter(host.context, contents.size)
     meter.expect([...contents.values()].reduce((sum, bytes) => sum + bytes, 0))
+    // The set is for everybody to read.
     process.umask(0o022)
     const { signal } = host.context.host
     const ports = { files: systemFiles, store: storeUntil(signal), inventory: systemInventory, meter, signal }

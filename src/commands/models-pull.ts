@@ -3,11 +3,12 @@ import { becomeInstaller } from '../host/become.ts'
 import { digest } from '../host/digest.ts'
 import { systemFiles } from '../host/files.ts'
 import type { Terminal } from '../host/ports.ts'
-import { COMPONENTS_FILE, readComponents, type WantedModel } from '../install/components.ts'
+import type { WantedModel } from '../install/components.ts'
 import type { InstallContext } from '../install/context.ts'
 import { bringModels } from '../models/bring-models.ts'
 import { finish } from '../models/install-models.ts'
 import { selectModels } from '../models/list-models.ts'
+import { readWanted } from '../models/reach.ts'
 import { requireRoot } from './machine-now.ts'
 import { openModelsHost, readModelsPlan, stoppableTools, whenStopped } from './models-host.ts'
 
@@ -34,7 +35,7 @@ export async function modelsPullCommand(options: PullOptions, terminal: Terminal
   becomeInstaller()
   const resumed = 'What has arrived is kept, and the next comfy-machine models pull or start goes on with it.'
   return whenStopped(host, terminal, resumed, async () => {
-    const models = locked ?? (await readWanted(context))
+    const models = locked ?? (await readModels(context))
     const accepted = new Set(options.accept.length === 0 ? [] : choose(models, options.accept))
     const named = choose(models, options.names)
     const chosen =
@@ -57,13 +58,17 @@ export async function modelsPullCommand(options: PullOptions, terminal: Terminal
   })
 }
 
-async function readWanted(context: InstallContext): Promise<readonly WantedModel[]> {
-  const path = `${context.plan.paths.workspace}/${COMPONENTS_FILE}`
-  if ((await systemFiles.readForeign(path)) !== undefined)
-    return (await readComponents(context, COMPONENTS_FILE)).models
-  throw new MachineError('CM0003', `there is no ${path}: the machine has not asked yet what it wants`, {
-    hint: 'Start the machine once, or name a machine.lock.json with --lock.',
-  })
+async function readModels({ plan }: InstallContext): Promise<readonly WantedModel[]> {
+  const { workspace } = plan.paths
+  const models = await readWanted(systemFiles, workspace)
+  if (models !== undefined) return models
+  throw new MachineError(
+    'CM0003',
+    `the machine has not asked yet what it wants: there is no components.json in ${workspace}`,
+    {
+      hint: 'Start the machine once, or name a machine.lock.json with --lock.',
+    },
+  )
 }
 
 async function readLockModels({ plan }: InstallContext, file: string): Promise<readonly WantedModel[]> {

@@ -43,7 +43,7 @@ export async function modelsVerifyCommand(options: VerifyOptions, terminal: Term
   if (repair) requireRoot('models verify --repair')
   const { plan, secrets } = await readModelsPlan(repair)
   const host = openModelsHost(plan, terminal, { isQuiet: json, secrets })
-  if (repair) becomeInstaller()
+  if (process.getuid?.() === 0) becomeInstaller()
   return whenStopped(host, terminal, 'Nothing was changed.', async () => {
     const { models } = plan.paths
     const store = await readStore(plan.paths)

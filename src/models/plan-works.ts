@@ -15,7 +15,7 @@ export interface LookedAt extends Pick<ModelWork, 'model' | 'wanted' | 'isPinned
 type Accepts = (model: WantedModel) => boolean
 
 /** Looks at every wanted model. The pin of a model that `accepts` says true for does not count. */
-export async function lookAtModels(
+async function lookAtModels(
   { plan, host }: Pick<InstallContext, 'plan' | 'host'>,
   index: ReadonlyMap<string, VerifiedFile>,
   models: readonly WantedModel[],

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Files } from '../host/ports.ts'
 import type { WantedModel } from '../install/components.ts'
+import { isGenerationId } from '../install/generation.ts'
 import type { OpenIndex } from './model-index.ts'
-import { type Claim, MACHINE } from './reach.ts'
+import type { Claim } from './reach.ts'
 import { blobHash, isInStore, STORE } from './store-view.ts'
 import type { Damage } from './verify-plan.ts'
 
@@ -33,7 +34,7 @@ export async function putAside(
   }
   for (const path of damage.paths.filter((each) => !isInStore(each))) {
     const known = index.files.get(path)
-    const wanted = claims.find(({ by, model }) => by === MACHINE && model.path === path)
+    const wanted = claims.find(({ by, model }) => !isGenerationId(by) && model.path === path)
     if (known === undefined && wanted === undefined) continue
     if (wanted === undefined) {
       index.forget(path)
@@ -46,12 +47,12 @@ export async function putAside(
   }
 }
 
-/** The models that the machine wants and that are to be brought again. */
+/** The models that are to be brought again: what the machine or an update wants of what is damaged, and nothing else in its place. */
 export function modelsToRepair(damages: readonly Damage[], claims: readonly Claim[]): readonly WantedModel[] {
-  const paths = new Set(damages.flatMap((damage) => damage.paths))
-  const hashes = new Set(damages.map(({ expected }) => expected))
-  const wanted = claims.filter(({ by }) => by === MACHINE).map(({ model }) => model)
-  return wanted.filter(
-    ({ path, sha256 }) => (path !== null && paths.has(path)) || (sha256 !== null && hashes.has(sha256)),
-  )
+  const isMeant = ({ path, sha256 }: WantedModel): boolean =>
+    damages.some(({ paths, expected }) => {
+      return sha256 === expected || (sha256 === null && path !== null && paths.includes(path))
+    })
+  const wanted = claims.filter(({ by, model }) => !isGenerationId(by) && isMeant(model)).map(({ model }) => model)
+  return [...new Map(wanted.map((model) => [model.path, model])).values()]
 }

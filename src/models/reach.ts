@@ -105,6 +105,24 @@ export async function readClaims(files: Files, workspace: string): Promise<Claim
   }
 }
 
+/**
+ * What the machine wants and what the last update wanted, each path once: the newer of the two counts. Undefined when the
+ * machine has not asked yet.
+ */
+export async function readWanted(files: Files, workspace: string): Promise<readonly WantedModel[] | undefined> {
+  const { claims, asked } = await readClaims(files, workspace)
+  if (!asked.includes(MACHINE)) return undefined
+  const times = await Promise.all(
+    [COMPONENTS_FILE, NEXT_COMPONENTS_FILE].map(
+      async (name) => (await files.lstat(join(workspace, name)))?.mtimeMs ?? 0,
+    ),
+  )
+  const isUpdateNewer = (times[1] ?? 0) > (times[0] ?? 0)
+  const order = isUpdateNewer ? [MACHINE, UPDATE] : [UPDATE, MACHINE]
+  const models = order.flatMap((who) => claims.filter(({ by }) => by === who).map(({ model }) => model))
+  return [...new Map(models.map((model) => [model.path ?? `name ${model.name}`, model])).values()]
+}
+
 /** Throws CM0003 unless it is known for certain what is wanted: nothing may be removed on a guess. */
 export function requireCertain({ asked, unreadable }: Claims, workspace: string): void {
   const [first] = unreadable

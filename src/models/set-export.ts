@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { MachineError } from '../errors.ts'
 import type { StoredFile } from '../host/inventory-ports.ts'
 import type { Files } from '../host/ports.ts'
@@ -9,7 +9,7 @@ import { parseSet, renderSet, SET_FILE, type SetModel } from './set-document.ts'
 import { nameFailure, type SetOutcome, type SetPorts } from './set-ports.ts'
 import { STORE, viewFolder } from './store-view.ts'
 
-const MODE = { folder: 0o755, file: 0o644 }
+const DOCUMENT_MODE = 0o644
 
 /** A model that can be exported, and where its content lies, relative to the models folder. */
 export interface SetSource extends SetModel {
@@ -53,8 +53,8 @@ export async function exportSet(
   sources: readonly SetSource[],
 ): Promise<SetOutcome> {
   const { files, inventory, meter, signal } = ports
-  for (const folder of [target, join(target, 'blobs'), join(target, 'blobs/sha256')])
-    await files.makeDirectory(folder, MODE.folder)
+  // Without a mode: the directory may be one that is there, e.g. a whole volume. The umask decides over new ones.
+  await files.makeDirectory(join(target, dirname(blobPath('x'))))
   const earlier = await readEarlier(files, target)
   const there = new Map((await inventory.readTree(target)).map((file) => [file.path, file]))
   const contents = [...new Map(sources.map((source) => [source.sha256, source])).values()]
@@ -87,7 +87,7 @@ export async function exportSet(
     there.get(blobPath(sha256))?.bytes === bytes && !failed.has(sha256)
   const exported = sources.filter(({ sha256 }) => whole.has(sha256)).map(({ from: _, ...model }) => model)
   const all = new Map([...earlier.filter(stays), ...exported].map((model) => [model.path, model]))
-  await files.writeText(join(target, SET_FILE), renderSet([...all.values()]), { mode: MODE.file, durable: true })
+  await files.writeText(join(target, SET_FILE), renderSet([...all.values()]), { mode: DOCUMENT_MODE, durable: true })
   return {
     written: written.length,
     writtenBytes: written.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -27,11 +27,19 @@ export function foldLaterModels(
   const known = laterModels?.invocationId === unit.invocationId ? laterModels : undefined
   if (state === 'running') return foldRunning(machine, unit, known, progress)
   if (state === 'stopped') return foldStopped(machine, unit, known)
+  const told = known ?? laterModels
   // A run that failed ends once: it is waiting first, and failed when systemd gives it up.
-  if (known !== undefined && known.state !== 'running')
-    return { machine: withLoading(machine, { ...known, state }), happenings: [] }
+  if (told !== undefined && told.state !== 'running' && (told === known || isSameEnd(told, unit, state)))
+    return { machine: withLoading(machine, { ...told, state }), happenings: [] }
   return foldEnd(machine, unit, state, report)
 }
+
+// Just before it starts a unit again systemd has given it the next invocation, and tells of the end of the last one still.
+function isSameEnd(told: LaterModelsState, unit: UnitSnapshot, state: LaterModelsState['state']): boolean {
+  return state === 'waiting' && told.state === 'waiting' && told.endUs === endOfAttempt(unit)
+}
+
+const endOfAttempt = (unit: UnitSnapshot): number => endAfter(attemptStart(unit), attemptEnd(unit))
 
 function stateOf({ activeState, ...unit }: UnitSnapshot): LaterModelsState['state'] | undefined {
   if (isWaiting({ activeState, ...unit })) return 'waiting'
@@ -82,7 +90,7 @@ function foldStopped(machine: Machine, unit: UnitSnapshot, known: LaterModelsSta
   if (known === undefined || (known.endUs !== undefined && known.state !== 'waiting'))
     return { machine, happenings: [] }
   const { progress: _, detail: __, ...rest } = known
-  const endUs = endAfter(attemptStart(unit), attemptEnd(unit))
+  const endUs = endOfAttempt(unit)
   return { machine: withLoading(machine, { ...rest, state: 'stopped', endUs }), happenings: [] }
 }
 

@@ -48,6 +48,7 @@ describe('models that are loaded after the start', () => {
 
   beforeAll(async () => {
     host = await bootMachine('later-models', { COMPONENTS: 'later', MOCK_GPU_NUM: '1', MODEL_CONNECTIONS: '1' })
+    await host.write(`/etc/systemd/system/${UNIT}.d/10-test.conf`, '[Service]\nRestartSec=3\n')
     await offer(host, FIRST, LATER)
     // 64 KiB each 100 ms.
     await setFaults(host, 'models', { match: 'later', kind: 'slow', delay_ms: 1000 })
@@ -99,9 +100,22 @@ describe('models that are loaded after the start', () => {
     expect(said).toHaveLength(1)
   })
 
+  test('are taken up again by systemd when what loads them is killed', async () => {
+    const before = await invocationOf(host, UNIT)
+    await host.must(`systemctl kill --signal=KILL ${UNIT}`)
+    await expect.poll(async () => (await readLater(host))?.state, { timeout: 5_000 }).toBe('waiting')
+    expect(await readReady(host)).toMatchObject({
+      ...{ code: 200, ready: true },
+      degraded: [{ code: 'CM1890', component: 'models for after the start', unit: UNIT }],
+    })
+    await expect.poll(async () => (await readLater(host))?.state, { timeout: 20_000 }).toBe('running')
+    expect(await invocationOf(host, UNIT)).not.toBe(before)
+  })
+
   test('are there at last, which is told, and is a trace of its own', async () => {
     await host.waitFor(`systemctl is-active ${UNIT}`, 90_000)
     await expect.poll(async () => (await readLater(host))?.state, { timeout: 5_000 }).toBe('done')
+    expect(await readReady(host)).not.toHaveProperty('degraded')
     expect(await host.must(`stat -c %s ${MODELS}/later.safetensors`)).toBe(`${BYTES}\n`)
     const said = await readJournal(host, 'COMFY_UNIT=comfy-load-models.service')
     expect(said.at(-1)?.['MESSAGE']).toMatch(/^the model that was to be loaded after the start is there: 1 downloaded/)

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { addModels, type ComponentModel, clearRequests, componentModel, setFaults } from '../fixtures/scenario.ts'
 import type { Host } from './host.ts'
 import { bootMachine, configure, startToReady, stop, WORKSPACE } from './machine.ts'
@@ -28,6 +28,11 @@ describe(`a download of ${SIZE / MIB} MiB (COMFY_TEST_SEED=${SEED})`, () => {
     await host.write('/etc/systemd/system/comfy-machine.service.d/held.conf', '[Service]\nWatchdogSec=0\n')
     await host.must('systemctl daemon-reload')
     await begin()
+  })
+
+  afterEach(async () => {
+    await host.exec('systemctl kill --signal=CONT --kill-whom=main comfy-machine')
+    await stop(host)
   })
 
   afterAll(async () => {
@@ -73,8 +78,6 @@ describe(`a download of ${SIZE / MIB} MiB (COMFY_TEST_SEED=${SEED})`, () => {
     const names = [VISIBLE, `${WORKSPACE}/models/.store/blobs/sha256/${huge.hash}`]
     const inodes = (await host.must(['stat', '-c', '%i', ...names])).trim().split('\n')
     expect(new Set(inodes).size).toBe(1)
-    await host.must('systemctl kill --signal=CONT --kill-whom=main comfy-machine')
-    await stop(host)
   }, 600_000)
 
   test('goes on after a reset of the host with what was on the disk', async () => {
@@ -86,6 +89,5 @@ describe(`a download of ${SIZE / MIB} MiB (COMFY_TEST_SEED=${SEED})`, () => {
     await startToReady(host)
     expect(await sentFor(host, 'huge')).toBeLessThan(SIZE * 0.8)
     expect((await readStore(host)).visible.get('checkpoints/huge.bin')).toBe(huge.hash)
-    await stop(host)
   }, 300_000)
 })

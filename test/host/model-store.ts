@@ -5,7 +5,7 @@ import { type JournalLine, readJournal, WORKSPACE } from './machine.ts'
 /** The unit that installs models. */
 export const MODELS_UNIT = 'comfy-install-models.service'
 
-/** What a models folder holds: files that ComfyUI sees, by path, and the hashes of what the store has whole. */
+/** What a models folder holds: files with content that ComfyUI sees, by path, and the hashes of what the store has whole. */
 export interface StoreContent {
   readonly visible: ReadonlyMap<string, string>
   readonly blobs: readonly string[]
@@ -18,7 +18,7 @@ export async function readStore(host: Host, models = `${WORKSPACE}/models`): Pro
     (await host.must(`cd ${models} 2>/dev/null && ${command}; true`, { timeoutMs: 180_000 }))
       .split('\n')
       .filter(Boolean)
-  const hashed = await list('find . -path ./.store -prune -o -type f -exec sha256sum {} +')
+  const hashed = await list('find . -path ./.store -prune -o -type f -size +0 -exec sha256sum {} +')
   const blobs = await list('cd .store/blobs/sha256 2>/dev/null && find . -type f -exec sha256sum {} +')
   for (const line of blobs) {
     const [hash = '', name = ''] = line.split('  ./')
@@ -41,6 +41,6 @@ export async function readModelCodes(host: Host): Promise<Readonly<Record<string
 
 /** Bytes of bodies that the model server sent for paths that contain a text, since its log was emptied. */
 export async function sentFor(host: Host, part: string): Promise<number> {
-  const asked = (await readRequests(host, 'models')).filter(({ path }) => path.includes(part))
+  const asked = (await readRequests(host, 'models')).filter(({ path }) => path.includes(part) && !path.startsWith('/_'))
   return asked.reduce((sum, { sent }) => sum + sent, 0)
 }

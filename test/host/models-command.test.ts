@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { clearFaults, clearRequests, readRequests, setFaults } from '../fixtures/scenario.ts'
+import {
+  clearFaults,
+  clearRequests,
+  fixtureUrls,
+  readComponents,
+  readRequests,
+  setFaults,
+  writeComponents,
+} from '../fixtures/scenario.ts'
 import type { Host } from './host.ts'
 import { bootMachine, configure, readReady, startToReady, stop, WORKSPACE } from './machine.ts'
 
@@ -9,6 +17,7 @@ interface Row {
   readonly sha256: string
   readonly state: string
   readonly arrived_bytes: number | null
+  readonly pinned: boolean
   readonly wanted_by: readonly string[]
 }
 interface List {
@@ -21,6 +30,7 @@ const MODELS = `${WORKSPACE}/models`
 const DEMO = 'checkpoints/demo.safetensors'
 const LARGE = 'checkpoints/large.safetensors'
 const AE = 'vae/ae.safetensors'
+const PINNED = 'vae/pinned.safetensors'
 const LARGE_BYTES = 16_777_216
 
 // One machine goes through these in this order.
@@ -159,16 +169,44 @@ describe('comfy-machine models', () => {
     expect(await host.exec('comfy-machine models pull nothing')).toMatchObject({ code: 64 })
   })
 
+  test('a model without a declared hash is held to what its source served first, until that is accepted', async () => {
+    const workflows = (await readComponents(host, 'workflows')) as Record<string, object>
+    const url = `${fixtureUrls.models}/models/pinned.safetensors?size=65536`
+    const model = { name: 'pinned.safetensors', downloadUrl: url, saveTo: `models/${PINNED}`, fileSize: 65536 }
+    const pinned = { workflow_id: 'pinned', workflow_name: 'pinned', models: [model], custom_nodes: [] }
+    await writeComponents(host, 'workflows', { ...workflows, pinned })
+    await configure(host, { COMPONENTS: 'demo,pinned' })
+    await stop(host)
+    await startToReady(host)
+    const first = await rowOf(PINNED)
+    expect(first).toMatchObject({ state: 'in_place', pinned: true })
+    await host.must(`rm ${MODELS}/${PINNED} ${blob(first.sha256)}`)
+    await setFaults(host, 'models', { match: 'pinned', kind: 'hash' })
+    const held = await host.exec('comfy-machine models pull')
+    expect(held.code).toBe(1)
+    expect(held.stderr).toContain('CM1804')
+    expect(await host.exec(`comfy-machine models pull --accept ${DEMO}`)).toMatchObject({ code: 64 })
+    const accepted = await host.exec('comfy-machine models pull --accept pinned.safetensors')
+    expect(accepted, accepted.stderr).toMatchObject({ code: 0 })
+    const second = await rowOf(PINNED)
+    expect(second).toMatchObject({ state: 'in_place', pinned: true })
+    expect(second.sha256).not.toBe(first.sha256)
+    await clearFaults(host, 'models')
+    await host.must('comfy-machine models pull')
+    expect((await rowOf(PINNED)).sha256).toBe(second.sha256)
+  })
+
   test('a pull that is stopped goes on the next time, and nobody else works on the models meanwhile', async () => {
-    await configure(host, { COMPONENTS: 'demo,large' })
-    await setFaults(host, 'models', { match: 'large', kind: 'slow', delay_ms: 1000 })
+    await configure(host, { COMPONENTS: 'demo,large', MODEL_RATE_LIMIT: '500K' })
     await host.must('systemctl restart --no-block comfy-machine')
     await host.waitFor(`ls ${MODELS}/.store/partial/*.map`, 60_000)
     const busy = await host.exec('comfy-machine models gc')
     expect(busy.code).toBe(1)
     expect(busy.stderr).toMatch(/CM1809 comfy-machine install models \(PID \d+\) works on the models/)
     await stop(host)
-    await host.must('(comfy-machine models pull > /root/pull 2>&1; echo $? > /root/code) & echo $! > /root/pid')
+    await host.must(
+      "setsid sh -c 'comfy-machine models pull > /root/pull 2>&1; echo $? > /root/code' > /dev/null 2>&1 &",
+    )
     await host.waitFor('grep -q pull /var/lib/comfy-machine/models/.store/lock')
     const second = await host.exec('comfy-machine models pull')
     expect(second.stderr).toMatch(/CM1809 comfy-machine models pull \(PID \d+\) works on the models/)
@@ -180,7 +218,7 @@ describe('comfy-machine models', () => {
       '1\n',
       expect.stringContaining('goes on with it'),
     ])
-    await clearFaults(host, 'models')
+    await configure(host, { COMPONENTS: 'demo,large' })
     await host.must('comfy-machine models pull')
     expect((await rowOf(LARGE)).state).toBe('in_place')
     expect(await host.must(`ls ${MODELS}/.store/partial`)).toBe('')

@@ -21,6 +21,11 @@ export class Arrival {
     return this.#resumed
   }
 
+  /** A source has answered with the file. */
+  get hasBegun(): boolean {
+    return this.#part.identity !== undefined
+  }
+
   /** Size of the file, as the source said or whoever asked for it. */
   get total(): number | null {
     return this.#part.identity?.total ?? this.#request.bytes

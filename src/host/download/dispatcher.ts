@@ -87,6 +87,7 @@ export class Dispatcher {
   }
 
   #serve(task: FileTask, nowMs: number): void {
+    task.chooseSource()
     for (;;) {
       const place = this.#findLine(task)
       if (place === undefined) return

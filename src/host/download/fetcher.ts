@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import type { RetryPolicy } from '../../install/retry.ts'
 import { digest } from '../digest.ts'
 import type { FetchedFile, Fetcher, FetchRequest } from '../model-ports.ts'
+import { DeadHosts } from './dead-hosts.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { fault } from './exchange.ts'
 import { ofFileSystem } from './failures.ts'
@@ -49,6 +50,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     waitAfter: rate.take,
     wake: dispatcher.pump,
   }
+  const deadHosts = new DeadHosts()
   const boot = fs.readFileSync(BOOT_ID, 'utf8').trim()
   const tasks = new Set<FileTask>()
   const stop = (): void => {
@@ -74,7 +76,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
       const part = openPart(request)
       let isKept = false
       try {
-        const trail = new SourceTrail(request.sources, allowInsecure)
+        const trail = new SourceTrail(request.sources, allowInsecure, deadHosts)
         const task = new FileTask(request, part, trail, settings)
         tasks.add(task)
         dispatcher.add(task)
@@ -93,7 +95,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
         if (!isKept && part.arrived.bytes === 0) part.remove()
       }
     },
-    sizeOf: (sources) => askSize(sources, { signal, allowInsecure, proxies, connectMs: times.connectMs }),
+    sizeOf: (sources) => askSize(sources, { signal, allowInsecure, deadHosts, proxies, connectMs: times.connectMs }),
     close() {
       signal.removeEventListener('abort', stop)
       dispatcher.close(fault('ECANCELED', 'closed'))

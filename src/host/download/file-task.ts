@@ -59,21 +59,15 @@ export class FileTask {
     return this.#tries.notBeforeMs
   }
 
-  /** The epoch that exchanges belong to now. */
-  get epoch(): number {
-    return this.#epoch
-  }
-
   get mode(): Mode {
     return this.#mode
   }
 
   /** Begins; a file of which everything has arrived before is not asked for. */
   begin(): void {
-    const { resumed } = this.#arrival
-    if (resumed > 0) this.request.onResume(resumed)
-    const { identity } = this.part
-    if (identity !== undefined && this.#missing.bytes === 0) this.#complete(identity.total)
+    if (this.#arrival.resumed > 0) this.request.onResume(this.#arrival.resumed)
+    const total = this.part.identity?.total
+    if (total !== undefined && this.#missing.bytes === 0) this.#complete(total)
     else this.#settings.wake()
   }
 
@@ -86,6 +80,11 @@ export class FileTask {
 
   /** There is no room for the file. */
   readonly onFull = (error: unknown): void => this.stop(ofFileSystem(this.request.name, error))
+
+  /** To be called before a connection is chosen: the source may be passed over. */
+  chooseSource(): void {
+    if (this.#mode === 'ask' && this.trail.passDead()) this.#takeSource()
+  }
 
   /** The next request for this file, for a connection that brings `perMs` bytes a millisecond; undefined when there is none now. */
   claim(nowMs: number, perMs: number | undefined): Exchange | undefined {
@@ -105,7 +104,11 @@ export class FileTask {
     // Whoever knows the hash finds out in the end whether it was one file all along.
     const validator = identity === undefined || this.request.sha256 !== null ? null : validatorOf(identity)
     const isWhole = isAsking && from === 0 && to === this.#arrival.total
-    return new PieceExchange(this, { from, to, isAsking, isWhole, validator }, this.#settings.waitAfter)
+    return new PieceExchange(
+      this,
+      { from, to, epoch: this.#epoch, isAsking, isWhole, validator },
+      this.#settings.waitAfter,
+    )
   }
 
   /** Tells whether an exchange of an epoch still counts. */
@@ -122,19 +125,12 @@ export class FileTask {
     this.#settings.wake()
   }
 
-  /** All of the file comes in this one answer, from its first byte on. */
-  beginStream(): void {
+  /** All of the file comes in this one answer, from its first byte on. Returns the epoch that begins with it. */
+  beginStream(): number {
     this.#forget()
     this.#mode = 'stream'
     this.#arrival.credit(this.trail.index)
-  }
-
-  /** The source led somewhere else, or is to be asked itself again. */
-  moved(epoch: number, piece: Piece): void {
-    if (!this.isCurrent(epoch)) return
-    this.#giveBack(piece)
-    if (this.#mode === 'ranges') this.#mode = 'ask'
-    this.#settings.wake()
+    return this.#epoch
   }
 
   /** A piece has come, or with `total` all of a stream. */
@@ -146,18 +142,19 @@ export class FileTask {
     if (this.#mode === 'stream' || this.part.arrived.bytes === size) this.#complete(size ?? 0)
   }
 
-  /** As if a piece had never been claimed. */
-  abandoned(epoch: number, piece: Piece): void {
-    if (!this.isCurrent(epoch)) return
+  /** As if a piece had never been claimed; `isMoved` when the next question is where to ask for it. */
+  returned(piece: Piece, isMoved: boolean): void {
+    if (!this.isCurrent(piece.epoch)) return
     this.#giveBack(piece)
+    if (isMoved && this.#mode === 'ranges') this.#mode = 'ask'
     this.#settings.wake()
   }
 
   /** An exchange failed: `arrived` bytes of it have come, those of `piece` have not. */
-  failed(epoch: number, error: unknown, piece: Piece, arrived: number): void {
-    if (!this.isCurrent(epoch)) return
+  failed(error: unknown, piece: Piece, arrived: number): void {
+    if (!this.isCurrent(piece.epoch)) return
     const { host } = this.trail.target.url
-    const judged = judgeFailure(error, { name: this.request.name, host, hasBegun: this.part.identity !== undefined })
+    const judged = judgeFailure(error, { name: this.request.name, host, hasBegun: this.#arrival.hasBegun })
     const isGained = arrived > 0 && this.#mode !== 'stream'
     if (this.#mode === 'stream' || (judged.kind === 'retry' && judged.isOver)) this.#forget()
     else this.#giveBack(piece)
@@ -185,22 +182,29 @@ export class FileTask {
   }
 
   #countFailure(failure: MachineError, waitMs: number): void {
-    const count = this.#tries.count(waitMs)
+    // A mirror that cannot be reached is not waited for.
+    const isOver = failure.code === 'CM1801' && this.trail.blame()
+    const count = isOver ? 'over' : this.#tries.count(waitMs)
     if (count === 'over') this.#nextSource(failure)
     else if (count === 'again') this.#tellRetry(failure)
   }
 
   #nextSource(failure: MachineError): void {
-    if (!this.trail.advance()) {
+    if (!this.trail.hasNext) {
       this.stop(failure)
       return
     }
     this.#tellRetry(failure)
+    this.trail.advance()
+    this.#takeSource()
+    this.#askAnew()
+  }
+
+  #takeSource(): void {
     this.#tries.reset()
     this.#isLibrary = this.#settings.isProxied
     // Of another source's file nobody knows whether it is the same, but by its hash.
     if (this.request.sha256 === null) this.#arrival.forget()
-    this.#askAnew()
   }
 
   #tellRetry(failure: MachineError): void {

@@ -12,6 +12,8 @@ import type { FileTask } from './file-task.ts'
 export interface Piece {
   readonly from: number
   readonly to: number
+  /** What comes of it counts as long as its file is in this epoch. */
+  readonly epoch: number
   /** Its answer tells what the others can be asked for. */
   readonly isAsking: boolean
   /** It is all of the file, and asked for without a range. */
@@ -40,7 +42,7 @@ export class PieceExchange implements Exchange {
     this.#task = task
     this.#piece = piece
     this.#waitAfter = waitAfter
-    this.#epoch = task.epoch
+    this.#epoch = piece.epoch
     this.#at = piece.from
     this.#to = piece.to
     this.target = task.trail.target
@@ -108,7 +110,7 @@ export class PieceExchange implements Exchange {
   }
 
   end(): void {
-    if (this.#isMoved) this.#task.moved(this.#epoch, this.#piece)
+    if (this.#isMoved) this.#task.returned(this.#piece, true)
     else if (this.#doubt !== undefined) this.fail(this.#doubt)
     else if (this.#total !== null && this.#at < this.#to) {
       this.fail(fault('ECONNRESET', `${this.#at} of ${this.#to} bytes came`))
@@ -117,12 +119,12 @@ export class PieceExchange implements Exchange {
 
   fail(error: unknown): void {
     if (this.#hasEnded) return
-    const rest = { ...this.#piece, from: this.#at, to: this.#to }
-    this.#task.failed(this.#epoch, error, rest, this.#at - this.#piece.from)
+    const rest = { ...this.#piece, epoch: this.#epoch, from: this.#at, to: this.#to }
+    this.#task.failed(error, rest, this.#at - this.#piece.from)
   }
 
   abandon(): void {
-    this.#task.abandoned(this.#epoch, this.#piece)
+    this.#task.returned(this.#piece, false)
   }
 
   #takePart(head: ResponseHead, { from, to, total }: Extract<Answer, { readonly kind: 'part' }>): void {
@@ -153,8 +155,7 @@ export class PieceExchange implements Exchange {
     if (isChanged || this.#task.mode !== 'asking') throw this.#changed()
     this.#checkCoding(head)
     this.#doubt = total === null ? undefined : this.#sizeProblem(total)
-    this.#task.beginStream()
-    this.#epoch = this.#task.epoch
+    this.#epoch = this.#task.beginStream()
     this.#at = 0
     this.#total = total
     this.#to = total ?? request.bytes ?? request.mostBytes

@@ -4,6 +4,7 @@ import { isPageType } from '../../models/answer.ts'
 import { judgeStatus } from '../../models/resume.ts'
 import { openAgent } from '../http-client.ts'
 import type { ModelSource } from '../model-ports.ts'
+import type { DeadHosts } from './dead-hosts.ts'
 import { SourceTrail } from './source-trail.ts'
 
 const ANSWER_MS = 10_000
@@ -12,6 +13,7 @@ const ANSWER_MS = 10_000
 export interface SizeSettings {
   readonly signal: AbortSignal
   readonly allowInsecure: boolean
+  readonly deadHosts: DeadHosts
   readonly proxies: Readonly<Record<string, string>>
   readonly connectMs: number
 }
@@ -19,7 +21,7 @@ export interface SizeSettings {
 /** Size of a file as the first source that answers tells it (HEAD, RFC 9110, 9.3.2); null when none does. */
 export async function askSize(sources: readonly ModelSource[], settings: SizeSettings): Promise<number | null> {
   for (const source of sources) {
-    const size = await askOne(new SourceTrail([source], settings.allowInsecure), settings).catch(
+    const size = await askOne(new SourceTrail([source], settings.allowInsecure, settings.deadHosts), settings).catch(
       // A source that does not answer now is told of when the file is fetched.
       () => null,
     )

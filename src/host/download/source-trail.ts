@@ -1,4 +1,5 @@
 import type { ModelSource } from '../model-ports.ts'
+import type { DeadHosts } from './dead-hosts.ts'
 import { fault, type Target } from './exchange.ts'
 
 const MOST_REDIRECTS = 10
@@ -7,14 +8,16 @@ const MOST_REDIRECTS = 10
 export class SourceTrail {
   readonly #sources: readonly ModelSource[]
   readonly #allowInsecure: boolean
+  readonly #deadHosts: DeadHosts
   #index = 0
   #target: Target
   #hops = 0
   #wasRenewed = false
 
-  constructor(sources: readonly ModelSource[], allowInsecure: boolean) {
+  constructor(sources: readonly ModelSource[], allowInsecure: boolean, deadHosts: DeadHosts) {
     this.#sources = sources
     this.#allowInsecure = allowInsecure
+    this.#deadHosts = deadHosts
     this.#target = firstTarget(this.source)
   }
 
@@ -61,13 +64,29 @@ export class SourceTrail {
     this.#wasRenewed = false
   }
 
-  /** Goes on to the next source; false when there is none. */
-  advance(): boolean {
-    if (this.#index + 1 >= this.#sources.length) return false
+  /** Another source has the file, should this one fail. */
+  get hasNext(): boolean {
+    return this.#index + 1 < this.#sources.length
+  }
+
+  /** The source could not be reached. False when there is no other, and this one is to be tried again. */
+  blame(): boolean {
+    if (this.hasNext) this.#deadHosts.add(new URL(this.source.url).host)
+    return this.hasNext
+  }
+
+  /** Passes over sources that another file has just tried in vain, but for the last one; false when there was none. */
+  passDead(): boolean {
+    const before = this.#index
+    while (this.hasNext && this.#deadHosts.has(new URL(this.source.url).host)) this.advance()
+    return this.#index > before
+  }
+
+  /** Goes on to the next source. */
+  advance(): void {
     this.#index += 1
     this.#wasRenewed = false
     this.#restart()
-    return true
   }
 
   #restart(): void {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { WantedModel } from '../../../src/install/components.ts'
-import { readClaims, requireCertain } from '../../../src/models/reach.ts'
+import { readClaims, readWanted, requireCertain } from '../../../src/models/reach.ts'
 import { memoryContext } from '../install/context.ts'
 import { claimOf } from './stored.ts'
 
@@ -40,6 +40,36 @@ describe('readClaims', () => {
       '/w/components.json is not what it is to be',
       `${GENERATIONS}/${WHOLE}/machine.lock.json is not what it is to be`,
     ])
+  })
+})
+
+describe('readWanted', () => {
+  const files = async (...names: readonly string[]) => {
+    const { host } = memoryContext()
+    for (const name of names) {
+      const mine = { ...a, sha256: name === 'components.json' ? '1' : '2' }
+      await host.files.writeText(`/w/${name}`, wanting(mine, ...(name === 'components.json' ? [b] : [])))
+    }
+    return (await readWanted(host.files, '/w'))?.map(({ path, sha256 }) => [path, sha256])
+  }
+
+  test('is what the last start and the last update asked for, the newer one first', async () => {
+    expect(await files('components.json')).toEqual([
+      ['vae/a', '1'],
+      ['vae/b', null],
+    ])
+    expect(await files('components.json', 'components.next.json')).toEqual([
+      ['vae/a', '2'],
+      ['vae/b', null],
+    ])
+    expect(await files('components.next.json', 'components.json')).toEqual([
+      ['vae/a', '1'],
+      ['vae/b', null],
+    ])
+  })
+
+  test('is not known before the first start', async () => {
+    expect(await files()).toBeUndefined()
   })
 })
 

@@ -87,6 +87,11 @@ describe('putAside', () => {
     expect(index.files.get('loras/b')?.mtimeMs).toBeGreaterThan(0)
   })
 
+  test('brings no other content in its place', async () => {
+    const [same, other] = [claimOf('vae/a', { by: 'update' }), claimOf('vae/a', { sha256: b.sha256 })]
+    expect(await repair([other, same])).toEqual([same.model])
+  })
+
   test('forgets what the machine does not want', async () => {
     expect(await repair([claimOf('vae/a', { by: '0123456789abcdef', sha256: a.sha256 })])).toEqual([])
     expect(index.files.has('vae/a')).toBe(false)

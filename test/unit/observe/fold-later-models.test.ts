@@ -85,8 +85,10 @@ describe('models that are loaded after the start', () => {
     const { machine: waiting, happenings } = foldAll(ready(), [
       foldRun(runOf.waiting(1), [gone]),
       foldRun(runOf.waiting(1), [gone]),
+      // The next invocation, before its start.
+      foldRun(runOf.waiting(2)),
       foldRun(runOf.running(2), [], PROGRESS),
-      foldRun(runOf.waiting(2), [gone]),
+      foldRun(changed(runOf.waiting(2), { execMainExitUs: at(90) }), [gone]),
     ])
     expect(kinds(happenings)).toEqual([
       ...['shortfall', 'later-models-ended', 'later-models-begun', 'later-models-ended'],

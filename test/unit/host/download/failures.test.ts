@@ -109,11 +109,6 @@ describe('an answer that does not pass', () => {
       }
     }
   })
-
-  test('a model that is called text is taken, and one that is a page and declared by its hash', async () => {
-    const { error } = await fetchBent([], { bytes: null })
-    expect(error).toBeNull()
-  })
 })
 
 describe('a size that does not fit', () => {

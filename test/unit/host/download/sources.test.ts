@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openFetcher } from '../../../../src/host/download/fetcher.ts'
@@ -51,6 +53,29 @@ describe('the first source that has the file brings it', () => {
     const partial = join(scratch(), 'a')
     const { file } = await fetchFile({ partial, sources: ['http://127.0.0.1:9/mirror', fileOf(origin)], sha256 })
     expect(file).toMatchObject({ sha256, host: hostOf(origin) })
+  })
+
+  test('the next one at once, when another file has just found nobody there', async () => {
+    let knocks = 0
+    const closed = createServer((socket) => {
+      knocks += 1
+      socket.destroy()
+    }).listen(0, '127.0.0.1')
+    await once(closed, 'listening')
+    const { port } = closed.address() as AddressInfo
+    const fetcher = openFetcher({ ...OPTIONS, signal: new AbortController().signal })
+    const folder = scratch()
+    const fetchOne = async (name: string) => {
+      const sources = [`http://127.0.0.1:${port}/mirror`, fileOf(origin)].map((url) => sourceOf(url))
+      const request = { name, partial: join(folder, name), sources, bytes: SIZE, mostBytes: SIZE, sha256 }
+      const ignore = (): void => undefined
+      return fetcher.fetch({ ...request, onBytes: ignore, onResume: ignore, onRetry: ignore })
+    }
+    expect(await fetchOne('a')).toMatchObject({ attempts: 2, host: hostOf(origin) })
+    expect(await fetchOne('b')).toMatchObject({ attempts: 1, host: hostOf(origin) })
+    expect(knocks).toBe(1)
+    fetcher.close()
+    closed.close()
   })
 
   test.each([
