@@ -76,7 +76,7 @@ export interface StoreLock {
 export interface StoreFiles {
   /** sha256 of a file in lowercase hex, read in a thread of its own. */
   hash(path: string, onBytes?: (count: number) => void): Promise<string>
-  /** Gives a whole partial file, already on the disk, its name in the store, read-only; an equal one that is there stays. */
+  /** Gives a whole partial file, already on the disk, its name in the store, read-only, and removes its map; an equal one that is there stays. */
   seal(partial: string, blob: string): Promise<void>
   /**
    * Puts the content of a blob at `path` in one step, over what is there: a hard link, else a reflink, else a copy, whose

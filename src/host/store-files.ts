@@ -37,13 +37,14 @@ export function endHashing(): void {
 // What changes names only is called at once: to have a thread of libuv's call it costs ten times as much, and models come in thousands.
 async function seal(partial: string, blob: string): Promise<void> {
   const there = lstatSync(blob, { throwIfNoEntry: false })
-  if (there?.isFile() === true && there.size === statSync(partial).size) {
-    unlinkSync(partial)
-    return
+  const isThere = there?.isFile() === true && there.size === statSync(partial).size
+  if (isThere) unlinkSync(partial)
+  else {
+    chmodSync(partial, BLOB_MODE)
+    renameSync(partial, blob)
   }
-  chmodSync(partial, BLOB_MODE)
-  renameSync(partial, blob)
-  await syncDirectory(dirname(blob))
+  removeFile(`${partial}.map`)
+  if (!isThere) await syncDirectory(dirname(blob))
 }
 
 async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {

@@ -85,6 +85,7 @@ export function modelWorld(
     async seal(partial, blob) {
       step(`seal ${blob}`)
       await files.rename(partial, blob)
+      await files.remove(`${partial}.map`)
     },
     async place(blob, path) {
       step(`place ${path}`)
