@@ -83,6 +83,11 @@ export interface StoreFiles {
    * bytes `onBytes` is told of.
    */
   place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement>
+  /**
+   * Resolves when the names that seal and place have given are on the disk. Before, a power cut may take names away, and never
+   * leaves one without its content.
+   */
+  settle(): Promise<void>
   /** Gives a file that lies in the models folder a name in the store; false where the file system or its owner does not allow it. */
   adopt(path: string, blob: string): Promise<boolean>
   /** Copies a file while it is hashed; the copy is on the disk and has no other name yet. */

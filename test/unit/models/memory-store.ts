@@ -92,6 +92,7 @@ export function modelWorld(
       await files.writeText(path, textOf(blob))
       return 'linked'
     },
+    settle: async () => undefined,
     async adopt(path, blob) {
       step(`adopt ${path}`)
       await files.writeText(blob, textOf(path))
