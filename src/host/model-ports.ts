@@ -76,13 +76,18 @@ export interface StoreLock {
 export interface StoreFiles {
   /** sha256 of a file in lowercase hex, read in a thread of its own. */
   hash(path: string, onBytes?: (count: number) => void): Promise<string>
-  /** Gives a whole partial file, already on the disk, its name in the store, read-only; an equal one that is there stays. */
+  /** Gives a whole partial file, already on the disk, its name in the store, read-only, and removes its map; an equal one that is there stays. */
   seal(partial: string, blob: string): Promise<void>
   /**
    * Puts the content of a blob at `path` in one step, over what is there: a hard link, else a reflink, else a copy, whose
    * bytes `onBytes` is told of.
    */
   place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement>
+  /**
+   * Resolves when the names that seal and place have given are on the disk. Before, a power cut may take names away, and never
+   * leaves one without its content.
+   */
+  settle(): Promise<void>
   /** Gives a file that lies in the models folder a name in the store; false where the file system or its owner does not allow it. */
   adopt(path: string, blob: string): Promise<boolean>
   /** Copies a file while it is hashed; the copy is on the disk and has no other name yet. */

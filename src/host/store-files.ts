@@ -16,8 +16,10 @@ const CANNOT_LINK = ['EXDEV', 'EMLINK', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSY
 const CANNOT_CLONE = [...CANNOT_LINK, 'EINVAL', 'ENOTTY']
 
 /** Files of a store on this host. */
-export const systemStore: StoreFiles = { hash, seal, place, adopt, copy, lock: takeLock }
+export const systemStore: StoreFiles = { hash, seal, place, settle, adopt, copy, lock: takeLock }
 
+/** Directories whose names have changed since they were last synced: once for many models, not once for each. */
+const unsettled = new Set<string>()
 let threads: HashThreads | undefined
 
 async function hash(path: string, onBytes: (count: number) => void = () => undefined): Promise<string> {
@@ -37,13 +39,20 @@ export function endHashing(): void {
 // What changes names only is called at once: to have a thread of libuv's call it costs ten times as much, and models come in thousands.
 async function seal(partial: string, blob: string): Promise<void> {
   const there = lstatSync(blob, { throwIfNoEntry: false })
-  if (there?.isFile() === true && there.size === statSync(partial).size) {
-    unlinkSync(partial)
-    return
+  const isThere = there?.isFile() === true && there.size === statSync(partial).size
+  if (isThere) unlinkSync(partial)
+  else {
+    chmodSync(partial, BLOB_MODE)
+    renameSync(partial, blob)
   }
-  chmodSync(partial, BLOB_MODE)
-  renameSync(partial, blob)
-  await syncDirectory(dirname(blob))
+  removeFile(`${partial}.map`)
+  unsettled.add(dirname(blob))
+}
+
+async function settle(): Promise<void> {
+  const directories = [...unsettled]
+  unsettled.clear()
+  await Promise.all(directories.map(syncDirectory))
 }
 
 async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {
@@ -53,7 +62,7 @@ async function place(blob: string, path: string, onBytes?: (count: number) => vo
   try {
     const placement = await share(blob, temporary, onBytes)
     renameSync(temporary, path)
-    await syncDirectory(dirname(path))
+    unsettled.add(dirname(path))
     return placement
   } finally {
     // Two names of one inode: rename(2) then does nothing, and says that it did.

@@ -7,7 +7,7 @@ import { type InstallContext, note, PROGRESS_MS } from '../install/context.ts'
 import { bringWorks } from './bring-works.ts'
 import { describeHolder, holdStore, type StoreHold } from './hold-store.ts'
 import { mergeLocks } from './merge-locks.ts'
-import { openIndex, readIndex } from './model-index.ts'
+import { isSameIndex, openIndex, readIndex } from './model-index.ts'
 import { type ModelWork, needsStore } from './model-work.ts'
 import { planWorks } from './plan-works.ts'
 
@@ -38,7 +38,8 @@ export async function bringModels(
   wanted: readonly WantedModel[],
   options: BringOptions,
 ): Promise<readonly ModelWork[]> {
-  const planned = await planWorks(context, await readIndex(context), wanted, options.accepts)
+  const before = await readIndex(context)
+  const planned = await planWorks(context, before, wanted, options.accepts)
   if (planned.every(({ state, error }) => state === 'skipped' || error !== undefined)) return planned
   const tools = await open()
   if (!planned.some(needsStore)) {
@@ -48,10 +49,13 @@ export async function bringModels(
   const hold = await takeStore(context, tools.store, options)
   try {
     const index = await openIndex(context)
-    // Whoever held the store before may have changed everything.
-    const works = await planWorks(context, index.files, wanted, options.accepts)
+    // Whoever held the store meanwhile may have changed everything, and has written that down.
+    const isSame = isSameIndex(before, index.files)
+    const works = isSame ? planned : await planWorks(context, index.files, wanted, options.accepts)
     await findNamed(context, tools.trees, works)
-    await bringWorks({ context, ...tools, index, hold }, works.filter(needsStore)).finally(() => index.flush())
+    await bringWorks({ context, ...tools, index, hold, made: new Set() }, works.filter(needsStore)).finally(() =>
+      index.flush(),
+    )
     await mergeLocks(context, index.files, wanted)
     return works
   } finally {

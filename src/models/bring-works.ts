@@ -25,6 +25,8 @@ export interface Bringing {
   readonly store: StoreFiles
   readonly index: OpenIndex
   readonly hold: StoreHold
+  /** Directories that are known to be there. */
+  readonly made: Set<string>
 }
 
 /**
@@ -105,7 +107,9 @@ function sumOf(groups: readonly WorkGroup[], sizes: Sizes, read: readonly ModelW
 async function place(run: Bringing, work: ModelWork, meter: Meter): Promise<void> {
   const { context, hold } = run
   work.startUs = context.host.clock.nowUs()
-  await attempt(context, work, () => placeWork(run, work, work.wanted.sha256 ?? '', () => hold.touch()))
+  await attempt(context, work, () =>
+    placeWork(run, work, { sha256: work.wanted.sha256 ?? '', bytes: null }, () => hold.touch()),
+  )
   meter.count(1)
 }
 

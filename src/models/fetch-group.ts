@@ -7,7 +7,7 @@ import type { WorkGroup } from './group-works.ts'
 import type { Meter } from './model-meter.ts'
 import { hostOf } from './model-sources.ts'
 import { endChild, type ModelWork, modelFields } from './model-work.ts'
-import { type Placing, placeWork } from './place-work.ts'
+import { type Content, type Placing, placeWork } from './place-work.ts'
 import { toStoreFailure } from './store-failure.ts'
 
 /** What downloads a group. */
@@ -32,10 +32,10 @@ export async function fetchGroup(run: Fetching, meter: Meter, planned: PlannedFe
   // They are no downloads of their own.
   for (const work of others) work.action = 'place'
   try {
-    const sha256 = await fetchBlob(run, meter, planned)
+    const content = await fetchBlob(run, meter, planned)
     for (const work of planned.group.works) {
       if (work !== first) work.startUs = context.host.clock.nowUs()
-      await placeWork(run, work, sha256, () => undefined).catch((error: unknown) => fail(work, name, error))
+      await placeWork(run, work, content, () => undefined).catch((error: unknown) => fail(work, name, error))
       context.host.signal.throwIfAborted()
     }
   } catch (error) {
@@ -50,8 +50,7 @@ async function fetchBlob(
   { context, fetcher, store }: Fetching,
   meter: Meter,
   { group, size, mostBytes }: PlannedFetch,
-): Promise<string> {
-  const { files } = context.host
+): Promise<Content> {
   const { works, partial, sha256, sources, bytes } = group
   const [first] = works
   const fields = modelFields(context, first.model)
@@ -70,8 +69,7 @@ async function fetchBlob(
     first.tries = fetched.attempts
     first.host = fetched.host
     await store.seal(partial, join(storeOf(context.plan.paths.models).blobs, fetched.sha256))
-    await files.remove(`${partial}.map`)
-    return fetched.sha256
+    return fetched
   } catch (error) {
     throw toStoreFailure(error, partial)
   } finally {

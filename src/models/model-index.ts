@@ -75,6 +75,11 @@ export async function openIndex(context: IndexContext): Promise<OpenIndex> {
   }
 }
 
+/** True when nothing was recorded or forgotten between two readings. */
+export function isSameIndex(a: ReadonlyMap<string, VerifiedFile>, b: ReadonlyMap<string, VerifiedFile>): boolean {
+  return a.size === b.size && JSON.stringify([...a]) === JSON.stringify([...b])
+}
+
 /** The entries of a text of `models.json`. */
 export function parseIndex(text: string | undefined): ReadonlyMap<string, VerifiedFile> {
   return new Map(Object.entries(parseRecord<ModelIndex>(text)?.files ?? {}))

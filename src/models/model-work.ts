@@ -19,6 +19,8 @@ export interface ModelWork {
   /** The file that is there, and what is recorded of it. */
   readonly file: FileState | undefined
   readonly known: VerifiedFile | undefined
+  /** What an earlier version has left beside it. */
+  readonly oldParts: readonly string[]
   /** A file that is not what it should be is downloaded after all. */
   action: ModelAction
   startUs: number

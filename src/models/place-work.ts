@@ -12,31 +12,38 @@ export interface Placing {
   readonly context: InstallContext
   readonly store: Pick<StoreFiles, 'place'>
   readonly index: Pick<OpenIndex, 'record'>
+  /** Directories that are known to be there. */
+  readonly made: Set<string>
 }
 
-/** What an earlier version left beside a model that it had not downloaded whole. */
-const OLD_PARTS = ['.part', '.part.json']
+/** Content of the store; `bytes` null where its size is still to be looked at. */
+export interface Content {
+  readonly sha256: string
+  readonly bytes: number | null
+}
 
 /**
- * Puts the content of a hash in the place of a model and records it. Throws CM1810 when it has another size than the model
+ * Puts content in the place of a model and records it. Throws CM1810 when it has another size than the model
  * is to have, CM1806 and CM0401.
  */
 export async function placeWork(
-  { context, store, index }: Placing,
+  { context, store, index, made }: Placing,
   work: ModelWork,
-  sha256: string,
+  { sha256, bytes: known }: Content,
   onBytes: () => void,
 ): Promise<void> {
   const { files, digest } = context.host
   const { model, wanted, destination } = work
   const blob = join(storeOf(context.plan.paths.models).blobs, sha256)
   try {
-    const content = await files.stat(blob)
-    if (wanted.bytes !== null && content !== undefined && content.bytes !== wanted.bytes) {
-      const sizes = `${content.bytes} bytes have its sha256, and ${wanted.bytes} are declared`
+    const size = known ?? (await files.stat(blob))?.bytes
+    if (wanted.bytes !== null && size !== undefined && size !== wanted.bytes) {
+      const sizes = `${size} bytes have its sha256, and ${wanted.bytes} are declared`
       throw new MachineError('CM1810', `model ${model.name}: ${sizes}`)
     }
-    await files.makeDirectory(dirname(destination))
+    const directory = dirname(destination)
+    if (!made.has(directory)) await files.makeDirectory(directory)
+    made.add(directory)
     work.placement = await store.place(blob, destination, onBytes)
     const placed = await files.stat(destination)
     if (placed === undefined) throw new Error('the file is gone again')
@@ -46,7 +53,7 @@ export async function placeWork(
     const source = model.sha256 === null && model.url !== null ? { source: digest(model.url) } : {}
     const { bytes, mtimeMs } = placed
     index.record(model.path ?? '', { bytes, mtimeMs, sha256, ...source, brought: true })
-    for (const ending of OLD_PARTS) await files.remove(`${destination}${ending}`)
+    for (const part of work.oldParts) await files.remove(part)
   } catch (error) {
     throw toStoreFailure(error, destination)
   }

@@ -3,14 +3,18 @@ import { MachineError } from '../errors.ts'
 import type { WantedModel } from '../install/components.ts'
 import type { InstallContext } from '../install/context.ts'
 import { storeOf } from '../plan/places.ts'
+import { openLook } from './look.ts'
 import { type FileState, planModel, readPins, type VerifiedFile } from './model-plan.ts'
 import { sourcesOf } from './model-sources.ts'
 import type { ModelWork } from './model-work.ts'
 
 /** A model's files as they are, and what of it is wanted. */
-export interface LookedAt extends Pick<ModelWork, 'model' | 'wanted' | 'isPinned' | 'file' | 'known'> {
+export interface LookedAt extends Pick<ModelWork, 'model' | 'wanted' | 'isPinned' | 'file' | 'known' | 'oldParts'> {
   readonly blob: FileState | undefined
 }
+
+/** What an earlier version left beside a model that it had not downloaded whole. */
+const OLD_PARTS = ['.part', '.part.json']
 
 type Accepts = (model: WantedModel) => boolean
 
@@ -23,16 +27,21 @@ async function lookAtModels(
 ): Promise<readonly LookedAt[]> {
   const pinOf = readPins(index, host.digest)
   const { blobs } = storeOf(plan.paths.models)
+  const look = openLook(host.files)
   return Promise.all(
     models.map(async (model): Promise<LookedAt> => {
       const path = model.path ?? model.name
       const pin = model.sha256 === null && !accepts(model) ? pinOf(model) : undefined
       const wanted = { bytes: model.bytes ?? pin?.bytes ?? null, sha256: model.sha256 ?? pin?.sha256 ?? null }
-      const file = await host.files.stat(join(plan.paths.models, path))
+      const destination = join(plan.paths.models, path)
+      const file = await look.stat(destination)
       const known = index.get(path)
       const isKept = planModel(wanted, { file, known, blob: undefined }) === 'keep'
-      const blob = isKept || wanted.sha256 === null ? undefined : await host.files.stat(join(blobs, wanted.sha256))
-      return { model, wanted, isPinned: pin !== undefined, file, known, blob }
+      const blob = isKept || wanted.sha256 === null ? undefined : await look.stat(join(blobs, wanted.sha256))
+      const parts = isKept ? [] : OLD_PARTS.map((ending) => `${destination}${ending}`)
+      const areThere = await Promise.all(parts.map(look.has))
+      const oldParts = parts.filter((_, index) => areThere[index])
+      return { model, wanted, isPinned: pin !== undefined, file, known, blob, oldParts }
     }),
   )
 }

@@ -3,6 +3,7 @@ import type { Fetcher } from '../host/model-ports.ts'
 import type { FreeSpace } from '../host/ports.ts'
 import { createHeartbeat, type InstallContext, mapLimited } from '../install/context.ts'
 import type { WorkGroup } from './group-works.ts'
+import { openLook } from './look.ts'
 import { toStoreFailure } from './store-failure.ts'
 
 /** Space that is left free on the models' volume. */
@@ -73,8 +74,9 @@ export async function readNeeds(
   groups: readonly WorkGroup[],
   sizes: Sizes,
 ): Promise<ReadonlyMap<WorkGroup, SpaceNeed>> {
+  const look = openLook(host.files)
   const needs = groups.map(async (group) => {
-    const part = await host.files.stat(group.partial)
+    const part = await look.stat(group.partial)
     // The file has its whole size from the beginning, and holes where nothing has arrived.
     const partBytes = part === undefined ? 0 : (part.allocatedBytes ?? part.bytes)
     return [group, { bytes: sizes.get(group) ?? 0, partBytes, isBegun: part !== undefined }] as const

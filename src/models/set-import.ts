@@ -101,6 +101,7 @@ export async function importSet(
       failures.set(model.path, nameFailure(error, model))
     }
   }
+  await store.settle()
   const written = plan.contents.filter(({ sha256 }) => !failures.has(sha256))
   const writtenBytes = written.reduce((sum, { bytes }) => sum + bytes, 0)
   return { written: written.length, writtenBytes, kept: plan.kept, failures: [...failures.values()] }

@@ -16,28 +16,31 @@ import { attemptEnd, attemptStart, becameActive, endAfter, leftInactive } from '
  */
 export function foldLaterModels(
   before: Machine,
-  unit: UnitSnapshot,
+  told: UnitSnapshot,
   report: readonly ReportLine[],
   progress?: Progress,
 ): Folded {
-  const machine = { ...before, snapshots: new Map(before.snapshots).set(unit.name, unit) }
+  const machine = { ...before, snapshots: new Map(before.snapshots).set(told.name, told) }
+  const unit = asOfItsRun(told, before.state.laterModels)
   const state = stateOf(unit)
   if (state === undefined || !hasStarted(machine, unit)) return { machine, happenings: [] }
   const { laterModels } = machine.state
   const known = laterModels?.invocationId === unit.invocationId ? laterModels : undefined
   if (state === 'running') return foldRunning(machine, unit, known, progress)
   if (state === 'stopped') return foldStopped(machine, unit, known)
-  const told = known ?? laterModels
   // A run that failed ends once: it is waiting first, and failed when systemd gives it up.
-  if (told !== undefined && told.state !== 'running' && (told === known || isSameEnd(told, unit, state)))
-    return { machine: withLoading(machine, { ...told, state }), happenings: [] }
+  if (known !== undefined && known.state !== 'running')
+    return { machine: withLoading(machine, { ...known, state }), happenings: [] }
   return foldEnd(machine, unit, state, report)
 }
 
 // Just before it starts a unit again systemd has given it the next invocation, and tells of the end of the last one still.
-function isSameEnd(told: LaterModelsState, unit: UnitSnapshot, state: LaterModelsState['state']): boolean {
-  return state === 'waiting' && told.state === 'waiting' && told.endUs === endOfAttempt(unit)
+function asOfItsRun(unit: UnitSnapshot, last: LaterModelsState | undefined): UnitSnapshot {
+  const isOfLast = isWaiting(unit) && last !== undefined && last.startUs === startOfRun(unit)
+  return isOfLast ? { ...unit, invocationId: last.invocationId } : unit
 }
+
+const startOfRun = (unit: UnitSnapshot): number => unit.execMainStartUs || unit.inactiveExitUs
 
 const endOfAttempt = (unit: UnitSnapshot): number => endAfter(attemptStart(unit), attemptEnd(unit))
 
@@ -68,7 +71,7 @@ function foldRunning(
     unit: unit.name,
     invocationId: unit.invocationId,
     state: 'running',
-    startUs: known?.startUs ?? (unit.execMainStartUs || unit.inactiveExitUs),
+    startUs: known?.startUs ?? startOfRun(unit),
     ...(unit.statusText === '' ? {} : { detail: unit.statusText }),
     ...(progress === undefined ? {} : { progress }),
     attributes: {},
@@ -107,7 +110,7 @@ function foldEnd(
     unit: unit.name,
     invocationId: unit.invocationId,
     state,
-    startUs: isDone ? unit.execMainStartUs || start.us : start.us,
+    startUs: startOfRun(unit) || start.us,
     endUs: endAfter(start, end),
     attributes: factsOf(own),
   }

@@ -37,7 +37,6 @@ export const COLUMNS: readonly Column[] = [
 
 /** Files to bring, how, and what ours is held to: at most so many times what a peer takes. */
 export interface Work {
-  readonly title: string
   readonly count: number
   readonly delayedCount: number
   readonly mib: number
@@ -53,7 +52,6 @@ export function worksOf({ quick }: BenchOptions): readonly Work[] {
   const [one, many] = quick ? [256, 400] : [1024, 2000]
   return [
     {
-      title: `one file of ${one} MiB`,
       ...{ count: 1, delayedCount: 1, mib: one, rounds },
       ways: [ARIA_CHECKED, ARIA, OURS, CURL],
       shownOnly: CURL.name,
@@ -63,7 +61,6 @@ export function worksOf({ quick }: BenchOptions): readonly Work[] {
       ]),
     },
     {
-      title: `${many} files of 1 MiB`,
       ...{ count: many, delayedCount: 200, mib: 1, rounds },
       ways: [CURL_MANY, ARIA_MANY, OURS],
       goals: new Map([
@@ -74,12 +71,24 @@ export function worksOf({ quick }: BenchOptions): readonly Work[] {
   ]
 }
 
+/** Files of a work in a column. */
+export function countOf(work: Work, column?: Column): number {
+  return column?.delayed === true ? work.delayedCount : work.count
+}
+
+/** A work, and where it is run, for people. */
+export function titleOf(work: Work, column?: Column): string {
+  const count = countOf(work, column)
+  const what = count === 1 ? `one file of ${work.mib} MiB` : `${count} files of ${work.mib} MiB`
+  return column === undefined ? what : `${what}, ${column.title}`
+}
+
 /** Ours beside every peer that it is held to. */
 export function findingsOf(work: Work, column: Column, found: Found): readonly Finding[] {
   const wall = (name: string): Sample => (found.get(name) ?? []).map((parts) => together(parts).wallMs)
   const ours = wall(OURS.name)
   return [...work.goals].map(([peer, goal]) => ({
-    figure: `models: ${work.title}, ${column.title}`,
+    figure: `models: ${titleOf(work, column)}`,
     ours: `${shown(median(ours))} ms`,
     beside: `${peer} ${shown(median(wall(peer)))} ms`,
     value: median(ratios(ours, wall(peer))),
@@ -95,7 +104,7 @@ export function cpuFinding(work: Work, found: Found): readonly Finding[] {
   const perGib = (ms: Sample): string => `${shown(median(ms) / 1000 / ((work.count * work.mib) / 1024))} s`
   return [
     {
-      figure: `models: CPU for 1 GiB, ${work.title}`,
+      figure: `models: CPU for 1 GiB, ${titleOf(work)}`,
       ours: perGib(ours),
       beside: `1.2 × curl + openssl sha256 ${perGib(theirs)}`,
       value: median(ratios(ours, theirs)),

@@ -7,7 +7,17 @@ import { type Finding, median, type Sample, shown, spread, table } from './figur
 import { type BenchOptions, say } from './machine.ts'
 import { checkFiles, evenOut, settle } from './model-disk.ts'
 import { type ModelFiles, makeModelFiles } from './model-files.ts'
-import { COLUMNS, type Column, cpuFinding, type Found, findingsOf, type Work, worksOf } from './model-goals.ts'
+import {
+  COLUMNS,
+  type Column,
+  countOf,
+  cpuFinding,
+  type Found,
+  findingsOf,
+  titleOf,
+  type Work,
+  worksOf,
+} from './model-goals.ts'
 import { type ModelServer, startModelServer } from './model-server.ts'
 import { OURS, type Way } from './model-ways.ts'
 import { type Taken, together } from './timed-process.ts'
@@ -49,7 +59,7 @@ export async function benchModels(options: BenchOptions): Promise<readonly Findi
     await buildProgram({ folder: path.join(scratch, 'program') })
     const findings: Finding[] = []
     for (const work of worksOf(options)) {
-      say(`models: ${work.title}; making the files unless they are there`)
+      say(`models: ${titleOf(work)}; making the files unless they are there`)
       const made = await makeModelFiles(work.count, work.mib)
       const server = await startModelServer(made.folder, scratch)
       const bench: Bench = {
@@ -79,17 +89,17 @@ async function benchWork(
 ): Promise<readonly Finding[]> {
   const findings: Finding[] = []
   for (const column of COLUMNS.filter(({ name }) => options.columns.includes(name))) {
-    const files = made.files.slice(0, column.delayed ? work.delayedCount : work.count)
+    const files = made.files.slice(0, countOf(work, column))
     const found: Found = new Map(work.ways.map(({ name }) => [name, []]))
     for (let round = 1; round <= work.rounds; round += 1) {
       // What is shown only and slow is run once.
       const ways = work.ways.filter(({ name }) => round === 1 || !column.slow || name !== work.shownOnly)
       for (const way of round % 2 === 1 ? ways : ways.toReversed()) {
-        say(`models: ${work.title}, ${column.title}, round ${round} of ${work.rounds}, ${way.name}`)
+        say(`models: ${titleOf(work, column)}, round ${round} of ${work.rounds}, ${way.name}`)
         found.get(way.name)?.push(await runOnce(bench, column, { folder: made.folder, files }, way))
       }
     }
-    process.stdout.write(tableOf(work, column, files.length, found, bench.server.description))
+    process.stdout.write(tableOf(work, column, found, bench.server.description))
     findings.push(...findingsOf(work, column, found))
     if (column.name === 'memory') findings.push(...cpuFinding(work, found))
   }
@@ -143,12 +153,12 @@ async function benchPeak(scratch: string, memory: string): Promise<Finding> {
   }
 }
 
-function tableOf(work: Work, column: Column, count: number, found: Found, description: string): string {
-  const gib = (count * work.mib) / 1024
+function tableOf(work: Work, column: Column, found: Found, description: string): string {
+  const gib = (countOf(work, column) * work.mib) / 1024
   const sampleOf = (name: string, value: (taken: Taken) => number): Sample =>
     (found.get(name) ?? []).map((parts) => value(together(parts)))
   const ours = sampleOf(OURS.name, ({ wallMs }) => wallMs)
-  const title = `${count} × ${work.mib} MiB, ${column.title}, ${work.rounds} rounds (${description})`
+  const title = `${titleOf(work, column)}, ${work.rounds} rounds (${description})`
   return table(title, [
     ['', 'ms: median (least–greatest)', 'ours / this, pair by pair', 'CPU here, s', 'per GiB', 'peak MB'],
     ...work.ways.map(({ name }) => {

@@ -3,6 +3,7 @@ import { clearFaults, modelToken, setFaults } from '../fixtures/scenario.ts'
 import { expectFailure, expectToGoOn } from './failure.ts'
 import type { Host } from './host.ts'
 import { bootMachine, configure, installedThings, startToReady, stop, WORKSPACE } from './machine.ts'
+import { removeModel } from './model-store.ts'
 
 const NODES = 'comfy-install-nodes.service'
 const MODELS = 'comfy-install-models.service'
@@ -50,11 +51,11 @@ describe('a component that cannot be installed', () => {
     await expectFailure(host, { code: 'CM1802', unit: MODELS, says: /large\.safetensors.*404/ })
     await clearFaults(host, 'models')
     await expectToGoOn(host, installed)
-    await host.must(`rm ${WORKSPACE}/models/checkpoints/large.safetensors`)
+    await removeModel(host, 'checkpoints/large.safetensors')
   })
 
   test('CM1803: the source of a model refuses the token', async () => {
-    await host.must(`rm ${WORKSPACE}/models/vae/ae.safetensors`)
+    await removeModel(host, 'vae/ae.safetensors')
     const kept = await installedThings(host)
     await configure(host, {}, { [modelToken.name]: 'not-the-token' })
     await expectFailure(host, { code: 'CM1803', unit: MODELS, says: /ae\.safetensors.*401/ })

@@ -11,9 +11,9 @@ import {
   startToReady,
   stop,
   toMicroseconds,
-  WORKSPACE,
   waitForTrace,
 } from './machine.ts'
+import { removeModel } from './model-store.ts'
 import { wholeTrace } from './traces.ts'
 
 // The controller has written the units of this start, and systemd is about to read them.
@@ -82,7 +82,7 @@ describe('a start in the middle of which', () => {
     ['the bus is away while the rest of it happens', AWAY],
     ['the bus and systemd are started anew', 'systemctl kill --signal=KILL dbus; systemctl daemon-reexec'],
   ])('%s is as exact as any other', async (_, disturb) => {
-    await host.must(['rm', '-f', `${WORKSPACE}/models/checkpoints/demo.safetensors`])
+    await removeModel(host, 'checkpoints/demo.safetensors')
     await setFaults(host, 'models', { match: 'demo', kind: 'slow', delay_ms: 2_500 })
     const trace = await startUntil('comfy-install-models')
     await host.must(disturb)
@@ -128,7 +128,7 @@ describe('a start in the middle of which', () => {
   })
 
   test('a unit fails while the bus is away ends, and says which', async () => {
-    await host.must(['rm', '-f', `${WORKSPACE}/models/checkpoints/demo.safetensors`])
+    await removeModel(host, 'checkpoints/demo.safetensors')
     await setFaults(host, 'models', { match: 'demo', kind: 'status', status: 404 })
     await setFaults(host, 'api', { match: '.', kind: 'slow', delay_ms: 2_000 })
     const trace = await startUntil('comfy-discover')

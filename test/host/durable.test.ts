@@ -1,17 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { clearFaults, setFaults } from '../fixtures/scenario.ts'
 import type { Host } from './host.ts'
-import {
-  bootMachine,
-  configure,
-  invocationOf,
-  readStatus,
-  start,
-  startToReady,
-  stop,
-  WORKSPACE,
-  waitForTrace,
-} from './machine.ts'
+import { bootMachine, configure, invocationOf, readStatus, start, startToReady, stop, waitForTrace } from './machine.ts'
+import { removeModel } from './model-store.ts'
 import {
   addBacklog,
   countArrivals,
@@ -168,7 +159,7 @@ describe('spans that are recorded', () => {
 
   test('of a start that a reset of the host cut off are delivered after the boot, under a root that says so', async () => {
     await host.must('systemctl enable comfy-machine && systemctl disable --now fixture-otel')
-    await host.must(['rm', `${WORKSPACE}/models/checkpoints/demo.safetensors`])
+    await removeModel(host, 'checkpoints/demo.safetensors')
     await setFaults(host, 'models', { match: 'demo', kind: 'slow', delay_ms: 3_000 })
     await host.must('systemctl start --no-block comfy-machine')
     await host.waitFor('test "$(systemctl is-active comfy-install-models)" = activating')

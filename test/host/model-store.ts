@@ -31,6 +31,11 @@ export async function readStore(host: Host, models = `${WORKSPACE}/models`): Pro
   }
 }
 
+/** Removes a model and all that the store keeps, so that the next start downloads it. */
+export async function removeModel(host: Host, path: string): Promise<void> {
+  await host.must(['rm', '-rf', '--', `${WORKSPACE}/models/${path}`, `${WORKSPACE}/models/.store`])
+}
+
 /** Code of the failure of each model, as its line in this boot's journal says; the last line counts. */
 export async function readModelCodes(host: Host): Promise<Readonly<Record<string, string | undefined>>> {
   const lines = await readJournal(host, `_SYSTEMD_UNIT=${MODELS_UNIT}`)

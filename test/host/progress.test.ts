@@ -21,8 +21,7 @@ let host: Host
 
 beforeAll(async () => {
   host = await bootMachine('progress', { COMPONENTS: 'large' })
-  // 64 KiB each 60 ms: about a megabyte per second.
-  await setFaults(host, 'models', { match: 'large', kind: 'slow', delay_ms: 600 })
+  await setFaults(host, 'models', { match: 'large', kind: 'rate', rate: 1_000_000 })
   await host.must('systemctl start --no-block comfy-machine')
   await host.waitFor('systemctl show -P StatusText comfy-install-models | grep " [1-9].*/16.8 MB"', 60_000)
 })

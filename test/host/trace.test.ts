@@ -14,9 +14,9 @@ import {
   startToReady,
   stop,
   toMicroseconds,
-  WORKSPACE,
   waitForTrace,
 } from './machine.ts'
+import { removeModel } from './model-store.ts'
 import { wholeTrace } from './traces.ts'
 
 const UNIT_OF_STEP: Readonly<Record<number, string>> = {
@@ -251,7 +251,7 @@ describe('the trace of a start', () => {
 
   test('goes on after the controller was killed while a model downloads', async () => {
     await stop(host)
-    await host.must(['rm', `${WORKSPACE}/models/checkpoints/demo.safetensors`])
+    await removeModel(host, 'checkpoints/demo.safetensors')
     await setFaults(host, 'models', { match: 'demo', kind: 'slow', delay_ms: 3_000 })
     await host.must('systemctl start --no-block comfy-machine')
     await host.waitFor('test "$(systemctl is-active comfy-install-models)" = activating')

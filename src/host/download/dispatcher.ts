@@ -91,7 +91,7 @@ export class Dispatcher {
     for (;;) {
       const place = this.#findLine(task)
       if (place === undefined) return
-      const exchange = task.claim(nowMs)
+      const exchange = task.claim(nowMs, place === 'new' ? undefined : place.watch.perMs)
       if (exchange === undefined) return
       const line = place === 'new' ? this.#openLine(task) : place
       line.start(exchange)
@@ -138,7 +138,7 @@ export class Dispatcher {
     const nowMs = Date.now()
     for (const task of this.#tasks) {
       if (!mayClaim(task) || task.isLibrary !== isLibrary || task.trail.target.url.origin !== line.origin) continue
-      const exchange = task.claim(nowMs)
+      const exchange = task.claim(nowMs, line.watch.perMs)
       if (exchange !== undefined) return exchange
     }
     return undefined

@@ -1,5 +1,4 @@
 import * as fs from 'node:fs'
-import { dirname } from 'node:path'
 import type { RetryPolicy } from '../../install/retry.ts'
 import { digest } from '../digest.ts'
 import type { FetchedFile, Fetcher, FetchRequest } from '../model-ports.ts'
@@ -13,6 +12,7 @@ import { PartFile } from './part-file.ts'
 import { openRateLimit } from './rate-limit.ts'
 import { askSize } from './size.ts'
 import { SourceTrail } from './source-trail.ts'
+import { SyncQueue } from './sync-queue.ts'
 
 /** What fetching needs. */
 export interface FetcherOptions {
@@ -51,7 +51,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     wake: dispatcher.pump,
   }
   const deadHosts = new DeadHosts()
-  const boot = fs.readFileSync(BOOT_ID, 'utf8').trim()
+  const tools = { threads, queue: new SyncQueue(), boot: fs.readFileSync(BOOT_ID, 'utf8').trim() }
   const tasks = new Set<FileTask>()
   const stop = (): void => {
     for (const task of tasks) task.stop(signal.reason)
@@ -63,8 +63,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     const { partial, sources, sha256, bytes, name } = request
     const source = digest(sources[0]?.url ?? '')
     try {
-      fs.mkdirSync(dirname(partial), { recursive: true })
-      return PartFile.open(partial, { source, sha256, bytes }, threads, boot)
+      return PartFile.open(partial, { source, sha256, bytes }, tools)
     } catch (error) {
       throw ofFileSystem(name, error)
     }

@@ -86,8 +86,8 @@ export class FileTask {
     if (this.#mode === 'ask' && this.trail.passDead()) this.#takeSource()
   }
 
-  /** The next request for this file; undefined when there is none now. */
-  claim(nowMs: number): Exchange | undefined {
+  /** The next request for this file, for a connection that brings `perMs` bytes a millisecond; undefined when there is none now. */
+  claim(nowMs: number, perMs: number | undefined): Exchange | undefined {
     if (nowMs < this.notBeforeMs) return undefined
     const { total } = this.#arrival
     if (this.#mode === 'ask') {
@@ -95,7 +95,7 @@ export class FileTask {
       return this.#exchange(this.#missing.take(FIRST_PIECE) ?? { from: 0, to: FIRST_PIECE }, true)
     }
     if (this.#mode !== 'ranges' || total === null) return undefined
-    const piece = this.#missing.take(pieceSize(total, this.#missing.bytes, this.#settings.connections))
+    const piece = this.#missing.take(pieceSize(total, this.#missing.bytes, this.#settings.connections, perMs))
     return piece === undefined ? undefined : this.#exchange(piece, false)
   }
 

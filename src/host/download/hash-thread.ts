@@ -27,6 +27,9 @@ interface Work {
   at: number
 }
 
+/** Whoever waits for a small file does not wait for a large one after it. */
+const TOLD_BYTES = 8 * 1024 * 1024
+
 const files = new Map<number, Work>()
 const buffer = Buffer.allocUnsafeSlow(1024 * 1024)
 
@@ -77,10 +80,23 @@ function carryOut(order: HashOrder): HashAnswer | undefined {
 }
 
 function answer(what: HashAnswer): void {
-  parentPort?.postMessage(what)
+  parentPort?.postMessage([what])
 }
 
-parentPort?.on('message', (order: HashOrder) => {
-  const end = carryOut(order)
-  if (end !== undefined) answer(end)
+// Orders and answers come and go in numbers: to wake a thread costs more than to hash a small file.
+parentPort?.on('message', (orders: readonly HashOrder[]) => {
+  let ends: HashAnswer[] = []
+  let bytes = 0
+  const tell = (): void => {
+    if (ends.length > 0) parentPort?.postMessage(ends)
+    ends = []
+    bytes = 0
+  }
+  for (const order of orders) {
+    const end = carryOut(order)
+    if (end !== undefined) ends.push(end)
+    bytes += order.kind === 'cancel' ? 0 : order.upTo
+    if (bytes >= TOLD_BYTES) tell()
+  }
+  tell()
 })

@@ -21,13 +21,7 @@ export interface HashThreads {
   close(): void
 }
 
-interface Thread {
-  readonly worker: Worker
-  jobs: number
-}
-
 interface Waiter {
-  readonly thread: Thread
   readonly resolve: (sha256: string) => void
   readonly reject: (error: Error) => void
   readonly onBytes: ((count: number) => void) | undefined
@@ -39,86 +33,106 @@ const PROGRAM = new URL(
   import.meta.url,
 )
 
-/** A pool of up to two threads, each started when it is needed; they do not keep the process alive. */
-export function openHashThreads(): HashThreads {
-  const threads: Thread[] = []
-  const waiting = new Map<number, Waiter>()
-  const most = Math.min(MOST_THREADS, availableParallelism())
-  let lastId = 0
+/** One thread. What it is told within a turn of the event loop goes to it at once, and it keeps the process alive only while somebody waits. */
+class HashThread {
+  readonly #worker = new Worker(PROGRAM, { env: {}, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 2 } })
+  readonly #waiting = new Map<number, Waiter>()
+  #orders: HashOrder[] = []
+  /** Files that it is at. */
+  jobs = 0
 
-  const settle = (id: number, end: (waiter: Waiter) => void): void => {
-    const waiter = waiting.get(id)
-    waiting.delete(id)
+  constructor(onEnd: (thread: HashThread) => void) {
+    this.#worker.unref()
+    this.#worker.on('message', (answers: readonly HashAnswer[]) => {
+      for (const answer of answers) this.#take(answer)
+    })
+    this.#worker.on('error', (error) => {
+      onEnd(this)
+      for (const id of [...this.#waiting.keys()]) this.#settle(id, ({ reject }) => reject(error as Error))
+    })
+  }
+
+  tell(order: HashOrder): void {
+    if (this.#orders.length === 0) setImmediate(() => this.#send())
+    this.#orders.push(order)
+  }
+
+  wait(id: number, waiter: Waiter): void {
+    if (this.#waiting.size === 0) this.#worker.ref()
+    this.#waiting.set(id, waiter)
+  }
+
+  end(): void {
+    void this.#worker.terminate()
+  }
+
+  #send(): void {
+    this.#worker.postMessage(this.#orders)
+    this.#orders = []
+  }
+
+  #take(answer: HashAnswer): void {
+    if (answer.kind === 'read') this.#waiting.get(answer.id)?.onBytes?.(answer.bytes)
+    else if (answer.kind === 'hashed') this.#settle(answer.id, ({ resolve }) => resolve(answer.sha256))
+    else this.#settle(answer.id, ({ reject }) => reject(answer.error))
+  }
+
+  #settle(id: number, end: (waiter: Waiter) => void): void {
+    const waiter = this.#waiting.get(id)
     if (waiter === undefined) return
-    waiter.thread.jobs -= 1
+    this.#waiting.delete(id)
+    this.jobs -= 1
+    if (this.#waiting.size === 0) this.#worker.unref()
     end(waiter)
   }
-  const start = (): Thread => {
-    const worker = new Worker(PROGRAM, { env: {}, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 2 } })
-    const thread = { worker, jobs: 0 }
-    worker.unref()
-    worker.on('message', (answer: HashAnswer) => {
-      if (answer.kind === 'read') return waiting.get(answer.id)?.onBytes?.(answer.bytes)
-      settle(answer.id, ({ resolve, reject }) =>
-        answer.kind === 'hashed' ? resolve(answer.sha256) : reject(answer.error),
-      )
-    })
-    worker.on('error', (error) => {
-      threads.splice(threads.indexOf(thread), 1)
-      for (const [id, waiter] of waiting)
-        if (waiter.thread === thread) settle(id, ({ reject }) => reject(error as Error))
-    })
+}
+
+/** A pool of up to two threads, each started when it is needed. */
+export function openHashThreads(): HashThreads {
+  const threads: HashThread[] = []
+  const most = Math.min(MOST_THREADS, availableParallelism())
+  let lastId = 0
+  const choose = (): HashThread => {
+    const [idlest] = threads.toSorted((a, b) => a.jobs - b.jobs)
+    if (idlest !== undefined && (idlest.jobs === 0 || threads.length >= most)) return idlest
+    const thread = new HashThread((ended) => threads.splice(threads.indexOf(ended), 1))
     threads.push(thread)
     return thread
-  }
-  const choose = (): Thread => {
-    const [idlest] = threads.toSorted((a, b) => a.jobs - b.jobs)
-    return idlest === undefined || (idlest.jobs > 0 && threads.length < most) ? start() : idlest
   }
 
   return {
     begin(path) {
       lastId += 1
       const id = lastId
-      let thread: Thread | undefined
+      let thread: HashThread | undefined
       let told = 0
-      const order = (message: HashOrder): void => {
-        if (thread === undefined) {
-          thread = choose()
-          thread.jobs += 1
-        }
-        thread.worker.postMessage(message)
+      const take = (): HashThread => {
+        if (thread !== undefined) return thread
+        thread = choose()
+        thread.jobs += 1
+        return thread
       }
       return {
         advance(upTo) {
           if (upTo - told < STEP_BYTES) return
           told = upTo
-          order({ kind: 'advance', id, path, upTo })
+          take().tell({ kind: 'advance', id, path, upTo })
         },
         finish(total, onBytes) {
-          return new Promise((resolve, reject) => {
-            order({ kind: 'finish', id, path, upTo: total, isTold: onBytes !== undefined })
-            if (thread === undefined) return
-            thread.worker.ref()
-            const release = <T>(end: (value: T) => void) => {
-              return (value: T): void => {
-                thread?.worker.unref()
-                end(value)
-              }
-            }
-            waiting.set(id, { thread, resolve: release(resolve), reject: release(reject), onBytes })
-          })
+          const own = take()
+          own.tell({ kind: 'finish', id, path, upTo: total, isTold: onBytes !== undefined })
+          return new Promise((resolve, reject) => own.wait(id, { resolve, reject, onBytes }))
         },
         cancel() {
           if (thread === undefined) return
-          thread.worker.postMessage({ kind: 'cancel', id } satisfies HashOrder)
+          thread.tell({ kind: 'cancel', id })
           thread.jobs -= 1
           thread = undefined
         },
       }
     },
     close() {
-      for (const { worker } of threads.splice(0)) void worker.terminate()
+      for (const thread of threads.splice(0)) thread.end()
     },
   }
 }

@@ -5,18 +5,28 @@ export class LineWatch {
   #seenMs = 0
   #busySinceMs = 0
   #count = 0
+  #busyBytes = 0
+  #perMs: number | undefined
 
   /** An answer is waited for from now on. */
   begin(): void {
     this.#isBusy = true
     this.#seenMs = Date.now()
     this.#busySinceMs = this.#seenMs
+    this.#busyBytes = 0
   }
 
   /** Something came, so many bytes of a body among it. */
   see(bytes: number): void {
     this.#seenMs = Date.now()
     this.#count += bytes
+    this.#busyBytes += bytes
+    if (this.#busyBytes > 0) this.#perMs = this.#busyBytes / Math.max(1, this.#seenMs - this.#busySinceMs)
+  }
+
+  /** Bytes of bodies a millisecond since waiting began, or when it last did; undefined before any has come. */
+  get perMs(): number | undefined {
+    return this.#perMs
   }
 
   /** Nothing is waited for any more. */

@@ -1,14 +1,17 @@
 import { execFile } from 'node:child_process'
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { isSameFile, type PartIdentity, parsePartMap, renderPartMap, renderRange } from '../../models/part-map.ts'
 import { RangeSet } from '../../models/range-set.ts'
 import type { HashJob, HashThreads } from './hash-threads.ts'
+import type { SyncQueue } from './sync-queue.ts'
 
 /** A file up to this size is fetched anew rather than gone on with. */
 const SMALL_BYTES = 8 * 1024 * 1024
 /** What has arrived is written to the disk each time that so much more has. */
 const SYNC_BYTES = 256 * 1024 * 1024
+const MODE = 0o664
 const TMPFS = 0x01021994
 
 const runFile = promisify(execFile)
@@ -22,6 +25,14 @@ export interface WantedPart {
   readonly bytes: number | null
 }
 
+/** What all files share. */
+export interface PartTools {
+  readonly threads: HashThreads
+  readonly queue: SyncQueue
+  /** Id of the running boot. */
+  readonly boot: string
+}
+
 /**
  * A file that is being fetched: bytes are written in place, noted in `<path>.map`, hashed in a thread as soon as they follow
  * each other, and synced to the disk as they come. Methods throw what the file system says, with errno in `code`.
@@ -29,7 +40,9 @@ export interface WantedPart {
 export class PartFile {
   readonly path: string
   readonly #threads: HashThreads
+  readonly #queue: SyncQueue
   readonly #boot: string
+  readonly #isSmall: boolean
   readonly #fd: number
   #log: number | undefined
   #identity: PartIdentity | undefined
@@ -40,19 +53,21 @@ export class PartFile {
   #reserving: Promise<void> | undefined
   #failure: unknown
 
-  private constructor(path: string, fd: number, threads: HashThreads, boot: string) {
+  private constructor(path: string, fd: number, isSmall: boolean, tools: PartTools) {
     this.path = path
+    this.#isSmall = isSmall
     this.#fd = fd
-    this.#threads = threads
-    this.#boot = boot
+    this.#threads = tools.threads
+    this.#queue = tools.queue
+    this.#boot = tools.boot
   }
 
   /** Opens what is there of a file, where it can be gone on with, or an empty one. */
-  static open(path: string, wanted: WantedPart, threads: HashThreads, boot: string): PartFile {
+  static open(path: string, wanted: WantedPart, tools: PartTools): PartFile {
     const isSmall = wanted.bytes !== null && wanted.bytes <= SMALL_BYTES
     const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW
-    const fd = fs.openSync(path, flags | (isSmall ? fs.constants.O_TRUNC : 0), 0o664)
-    const part = new PartFile(path, fd, threads, boot)
+    const fd = openOrMake(path, flags | (isSmall ? fs.constants.O_TRUNC : 0))
+    const part = new PartFile(path, fd, isSmall, tools)
     try {
       if (!isSmall) part.#takeUp(wanted)
     } catch (error) {
@@ -78,7 +93,7 @@ export class PartFile {
     if (identity.total <= SMALL_BYTES) return
     fs.ftruncateSync(this.#fd, identity.total)
     this.#reserving = this.#reserve(identity.total).catch(onFull)
-    this.#log = fs.openSync(this.#mapPath, 'w', 0o664)
+    this.#log = fs.openSync(this.#mapPath, 'w', MODE)
     fs.writeSync(this.#log, renderPartMap(identity, this.#boot, []))
   }
 
@@ -96,6 +111,7 @@ export class PartFile {
   /** Forgets everything; returns how many bytes had arrived. */
   reset(): number {
     const { bytes } = this.#arrived
+    if (this.#isNew) return bytes
     this.#hash?.cancel()
     this.#hash = undefined
     this.#arrived = new RangeSet()
@@ -106,6 +122,11 @@ export class PartFile {
     return bytes
   }
 
+  /** Nothing has happened to it since it was made empty. */
+  get #isNew(): boolean {
+    return this.#isSmall && this.#identity === undefined && this.#arrived.bytes === 0
+  }
+
   /** The file is whole with `total` bytes: they are on the disk when this resolves to their sha256. */
   async finish(total: number): Promise<string> {
     fs.ftruncateSync(this.#fd, total)
@@ -113,7 +134,7 @@ export class PartFile {
     const hashed = this.#hash.finish(total)
     const [sha256] = await Promise.all([hashed, this.#syncing, this.#reserving])
     if (this.#failure !== undefined) throw this.#failure
-    await syncData(this.#fd)
+    await (total <= SMALL_BYTES ? this.#queue.sync(this.#fd, this.path) : syncData(this.#fd))
     return sha256
   }
 
@@ -193,7 +214,7 @@ export class PartFile {
   #rewriteMap(synced: readonly { readonly from: number; readonly to: number }[]): void {
     if (this.#identity === undefined) return
     const next = `${this.#mapPath}.next`
-    const log = fs.openSync(next, 'w', 0o664)
+    const log = fs.openSync(next, 'w', MODE)
     const lines = this.#arrived.ranges.map(renderRange)
     fs.writeSync(log, `${renderPartMap(this.#identity, this.#boot, synced)}${lines.join('')}`)
     fs.fdatasyncSync(log)
@@ -205,5 +226,15 @@ export class PartFile {
   #closeLog(): void {
     if (this.#log !== undefined) fs.closeSync(this.#log)
     this.#log = undefined
+  }
+}
+
+function openOrMake(path: string, flags: number): number {
+  try {
+    return fs.openSync(path, flags, MODE)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    fs.mkdirSync(dirname(path), { recursive: true })
+    return fs.openSync(path, flags, MODE)
   }
 }

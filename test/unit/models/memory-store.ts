@@ -85,12 +85,14 @@ export function modelWorld(
     async seal(partial, blob) {
       step(`seal ${blob}`)
       await files.rename(partial, blob)
+      await files.remove(`${partial}.map`)
     },
     async place(blob, path) {
       step(`place ${path}`)
       await files.writeText(path, textOf(blob))
       return 'linked'
     },
+    settle: async () => undefined,
     async adopt(path, blob) {
       step(`adopt ${path}`)
       await files.writeText(blob, textOf(path))

@@ -100,6 +100,23 @@ describe('models that are loaded after the start', () => {
     expect(missing(foldRun(runOf.done(3), [childOf('wan', 'done')])(again).machine)).toEqual([])
   })
 
+  test('end with their own run, also when only its end under the next invocation was seen', () => {
+    const gone = childOf('wan', 'failed', 'CM1801')
+    const { machine, happenings } = foldAll(ready(), [
+      foldRun(runOf.running(1), [], PROGRESS),
+      foldRun(runOf.waiting(2), [gone]),
+      foldRun(changed(runOf.running(2), { execMainStartUs: at(95) }), [], PROGRESS),
+      foldRun(changed(runOf.done(2), { execMainStartUs: at(95) }), [childOf('wan', 'done')]),
+    ])
+    const ends = happenings.filter((each) => each.kind === 'later-models-ended')
+    expect(ends.map(({ loading }) => [loading.invocationId, loading.state])).toEqual([
+      [runOf.running(1).invocationId, 'waiting'],
+      [runOf.running(2).invocationId, 'done'],
+    ])
+    expect(ends[1]?.children).toHaveLength(1)
+    expect(missing(machine)).toEqual([])
+  })
+
   test('are stopped when somebody stops the unit, unless they are there', () => {
     const stopped = (unit: typeof runOf.done) =>
       changed(unit(), { activeState: 'inactive', subState: 'dead', inactiveEnterUs: at(80), execMainExitUs: at(80) })
