@@ -10,7 +10,7 @@ const PORT = 9191
 const NEIGHBOUR = `http://127.0.0.1:${PORT}`
 const LARGE = 'checkpoints/large.safetensors'
 const LARGE_BYTES = 16_777_216
-const IDLE_S = 3
+const IDLE_S = 6
 /** The models of a neighbour, which lives on the same host. */
 const OTHER = '/srv/other/models'
 
