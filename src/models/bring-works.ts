@@ -15,7 +15,7 @@ import { placeWork } from './place-work.ts'
 import { askSizes, checkSpace, type Sizes } from './preflight.ts'
 import { toStoreFailure } from './store-failure.ts'
 
-const FETCHED_AT_ONCE = 32
+const FETCHED_AT_ONCE = 64
 const READ_AT_ONCE = 4
 
 /** What brings models: a store that is held, its index, and the world outside. */

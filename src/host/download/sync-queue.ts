@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 
 /** So many files that wait together are synced with their whole file system, by one call. */
 const MANY = 4
-const PAUSE_MS = 100
+const PAUSE_MS = 15
 
 const syncData = promisify(fdatasync)
 const runFile = promisify(execFile)
