@@ -56,6 +56,13 @@ export interface Fetcher {
 /** How a file got its content from the store: one inode, one extent, or twice on the disk. */
 export type Placement = 'linked' | 'cloned' | 'copied'
 
+/** A file that got its content from the store, as it stands under its name. */
+export interface PlacedFile {
+  readonly placement: Placement
+  readonly bytes: number
+  readonly mtimeMs: number
+}
+
 /** Who works on a store, as the lock file says. */
 export interface StoreHolder {
   readonly pid: number
@@ -82,7 +89,7 @@ export interface StoreFiles {
    * Puts the content of a blob at `path` in one step, over what is there: a hard link, else a reflink, else a copy, whose
    * bytes `onBytes` is told of.
    */
-  place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement>
+  place(blob: string, path: string, onBytes?: (count: number) => void): Promise<PlacedFile>
   /**
    * Resolves when the names that seal and place have given are on the disk. Before, a power cut may take names away, and never
    * leaves one without its content.

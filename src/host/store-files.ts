@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { digest } from './digest.ts'
 import { type HashThreads, openHashThreads } from './download/hash-threads.ts'
 import { syncDirectory } from './files.ts'
-import type { Placement, StoreFiles } from './model-ports.ts'
+import type { PlacedFile, Placement, StoreFiles } from './model-ports.ts'
 import { takeLock } from './store-lock.ts'
 
 /** Nobody changes in place what several names share. */
@@ -55,7 +55,7 @@ async function settle(): Promise<void> {
   await Promise.all(directories.map(syncDirectory))
 }
 
-async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<Placement> {
+async function place(blob: string, path: string, onBytes?: (count: number) => void): Promise<PlacedFile> {
   const temporary = temporaryName(path)
   // One that a killed process left.
   removeFile(temporary)
@@ -63,7 +63,8 @@ async function place(blob: string, path: string, onBytes?: (count: number) => vo
     const placement = await share(blob, temporary, onBytes)
     renameSync(temporary, path)
     unsettled.add(dirname(path))
-    return placement
+    const { size, mtimeMs } = lstatSync(path)
+    return { placement, bytes: size, mtimeMs }
   } finally {
     // Two names of one inode: rename(2) then does nothing, and says that it did.
     removeFile(temporary)

@@ -44,14 +44,12 @@ export async function placeWork(
     const directory = dirname(destination)
     if (!made.has(directory)) await files.makeDirectory(directory)
     made.add(directory)
-    work.placement = await store.place(blob, destination, onBytes)
-    const placed = await files.stat(destination)
-    if (placed === undefined) throw new Error('the file is gone again')
+    const { placement, bytes, mtimeMs } = await store.place(blob, destination, onBytes)
+    work.placement = placement
     work.sha256 = sha256
-    work.bytes = placed.bytes
+    work.bytes = bytes
     // Nobody declared the hash: it is what the URL served.
     const source = model.sha256 === null && model.url !== null ? { source: digest(model.url) } : {}
-    const { bytes, mtimeMs } = placed
     index.record(model.path ?? '', { bytes, mtimeMs, sha256, ...source, brought: true })
     for (const part of work.oldParts) await files.remove(part)
   } catch (error) {

@@ -137,8 +137,6 @@ async function placeModel(
 ): Promise<void> {
   const file = join(models, path)
   await files.makeDirectory(dirname(file))
-  await store.place(join(storeOf(models).blobs, sha256), file)
-  const placed = await files.stat(file)
-  if (placed === undefined) throw new MachineError('CM0401', `${file} is gone again`)
-  index.record(path, { bytes: placed.bytes, mtimeMs: placed.mtimeMs, sha256, brought: true })
+  const { bytes, mtimeMs } = await store.place(join(storeOf(models).blobs, sha256), file)
+  index.record(path, { bytes, mtimeMs, sha256, brought: true })
 }

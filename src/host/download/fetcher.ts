@@ -99,6 +99,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
       signal.removeEventListener('abort', stop)
       dispatcher.close(fault('ECANCELED', 'closed'))
       threads.close()
+      tools.queue.close()
     },
   }
 }

@@ -134,7 +134,7 @@ export class PartFile {
     const hashed = this.#hash.finish(total)
     const [sha256] = await Promise.all([hashed, this.#syncing, this.#reserving])
     if (this.#failure !== undefined) throw this.#failure
-    await (total <= SMALL_BYTES ? this.#queue.sync(this.#fd, this.path) : syncData(this.#fd))
+    if (!this.#isVolatile) await (total <= SMALL_BYTES ? this.#queue.sync(this.#fd, this.path) : syncData(this.#fd))
     return sha256
   }
 
@@ -179,10 +179,15 @@ export class PartFile {
     this.#hash.advance(this.#arrived.prefix)
   }
 
+  /** It lies in memory: nothing of it is ever on a disk. */
+  get #isVolatile(): boolean {
+    return fs.statfsSync(this.path).type === TMPFS
+  }
+
   // Where blocks cannot be reserved the file stays sparse: a full disk is then found by a write.
   async #reserve(total: number): Promise<void> {
     // tmpfs would fill the pages with zeros.
-    if (fs.statfsSync(this.path).type === TMPFS) return
+    if (this.#isVolatile) return
     await runFile('fallocate', ['--keep-size', '--length', String(total), this.path]).catch((error: Error) => {
       if (/No space left|quota exceeded/i.test(error.message)) {
         throw Object.assign(new Error(`there is no room for ${total} bytes`, { cause: error }), { code: 'ENOSPC' })

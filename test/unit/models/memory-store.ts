@@ -90,7 +90,8 @@ export function modelWorld(
     async place(blob, path) {
       step(`place ${path}`)
       await files.writeText(path, textOf(blob))
-      return 'linked'
+      const { bytes = 0, mtimeMs = 0 } = (await files.stat(path)) ?? {}
+      return { placement: 'linked', bytes, mtimeMs }
     },
     settle: async () => undefined,
     async adopt(path, blob) {
