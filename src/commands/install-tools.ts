@@ -27,7 +27,7 @@ export async function openFetcherFor(context: InstallContext, signal = context.h
   return openFetcher({ signal, proxies: await networkOf(context), retry: DEFAULT_RETRY, limits: models, allowInsecure })
 }
 
-/** What the models are brought with; `close` ends its connections. */
+/** What the models are brought with; `close` ends its connections, and what is being hashed. */
 export function modelTools(context: InstallContext): {
   readonly open: () => Promise<ModelTools>
   readonly close: () => void
@@ -35,11 +35,15 @@ export function modelTools(context: InstallContext): {
   let close = (): void => undefined
   return {
     async open() {
-      const { systemStore } = await import('../host/store-files.ts')
+      const { storeUntil } = await import('./stoppable-store.ts')
+      const { endHashing } = await import('../host/store-files.ts')
       const { systemTrees } = await import('../host/tree.ts')
       const fetcher = await openFetcherFor(context)
-      close = fetcher.close
-      return { fetcher, store: systemStore, trees: systemTrees }
+      close = () => {
+        fetcher.close()
+        endHashing()
+      }
+      return { fetcher, store: storeUntil(context.host.signal), trees: systemTrees }
     },
     close: () => close(),
   }

@@ -8,8 +8,9 @@ import { createMeter } from '../models/model-meter.ts'
 import { MACHINE } from '../models/reach.ts'
 import { chooseSources, exportSet } from '../models/set-export.ts'
 import { type SetOutcome, sumFailures } from '../models/set-ports.ts'
-import { openModelsHost, readModelsPlan, storeUntil, whenStopped } from './models-host.ts'
+import { openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
 import { chooseRows, readStore } from './read-store.ts'
+import { storeUntil } from './stoppable-store.ts'
 
 /** What `comfy-machine models export` may be told. */
 export interface ExportOptions {

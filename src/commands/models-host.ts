@@ -5,16 +5,14 @@ import { digest } from '../host/digest.ts'
 import { systemExec } from '../host/exec.ts'
 import { systemFiles } from '../host/files.ts'
 import type { InstallHost } from '../host/install-ports.ts'
-import type { StoreFiles } from '../host/model-ports.ts'
 import type { Terminal } from '../host/ports.ts'
 import { stopSignal } from '../host/signals.ts'
-import { endHashing, systemStore } from '../host/store-files.ts'
+import { endHashing } from '../host/store-files.ts'
 import type { InstallContext } from '../install/context.ts'
 import { progressText } from '../models/progress-text.ts'
 import type { MachinePlan } from '../plan/plan.ts'
 import { stepOf } from '../steps.ts'
 import { openProgressLine, type ProgressLine } from './follow-rollout.ts'
-import { modelTools } from './install-tools.ts'
 import { makePlan } from './make-plan.ts'
 import { readPlan } from './read-plan.ts'
 
@@ -99,34 +97,6 @@ export async function whenStopped(
   } finally {
     end()
   }
-}
-
-/** The files of a store whose long work ends when a person wants it to. */
-export function storeUntil(signal: AbortSignal): StoreFiles {
-  return {
-    ...systemStore,
-    hash: (path, onBytes) => unlessStopped(signal, systemStore.hash(path, onBytes)),
-    copy: (from, to, onBytes) =>
-      systemStore.copy(from, to, (count) => {
-        signal.throwIfAborted()
-        onBytes?.(count)
-      }),
-  }
-}
-
-function unlessStopped<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason)
-    signal.addEventListener('abort', stop, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
-  })
-}
-
-/** What models are brought with by a command that a person may stop. */
-export function stoppableTools(context: InstallContext): ReturnType<typeof modelTools> {
-  const { open, close } = modelTools(context)
-  return { open: async () => ({ ...(await open()), store: storeUntil(context.host.signal) }), close }
 }
 
 function throttled(line: ProgressLine, isTTY: boolean): (text: string) => void {

@@ -10,8 +10,9 @@ import { createMeter } from '../models/model-meter.ts'
 import { checkImport, importSet, planImport, readSet } from '../models/set-import.ts'
 import { sumFailures } from '../models/set-ports.ts'
 import { requireRoot } from './machine-now.ts'
-import { openModelsHost, readModelsPlan, storeUntil, whenStopped } from './models-host.ts'
+import { openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
 import { readStore } from './read-store.ts'
+import { storeUntil } from './stoppable-store.ts'
 
 const COMMAND = 'comfy-machine models import'
 

@@ -9,8 +9,9 @@ import { bringModels } from '../models/bring-models.ts'
 import { finish } from '../models/install-models.ts'
 import { selectModels } from '../models/list-models.ts'
 import { readWanted } from '../models/reach.ts'
+import { modelTools } from './install-tools.ts'
 import { requireRoot } from './machine-now.ts'
-import { openModelsHost, readModelsPlan, stoppableTools, whenStopped } from './models-host.ts'
+import { openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
 
 /** What `comfy-machine models pull` may be told. */
 export interface PullOptions {
@@ -43,7 +44,7 @@ export async function modelsPullCommand(options: PullOptions, terminal: Terminal
     for (const { name, sha256 } of accepted)
       if (sha256 !== null)
         throw new MachineError('CM0002', `model ${name} declares its sha256: there is nothing to accept`)
-    const tools = stoppableTools(context)
+    const tools = modelTools(context)
     const request = {
       command: 'comfy-machine models pull',
       isPatient: false,

@@ -13,16 +13,11 @@ import { createMeter } from '../models/model-meter.ts'
 import { modelsToRepair, putAside } from '../models/put-aside.ts'
 import { verifyFiles } from '../models/verify-models.ts'
 import { type Damage, damageLine, isSameFile, planVerify } from '../models/verify-plan.ts'
+import { modelTools } from './install-tools.ts'
 import { requireRoot } from './machine-now.ts'
-import {
-  type ModelsHost,
-  openModelsHost,
-  readModelsPlan,
-  stoppableTools,
-  storeUntil,
-  whenStopped,
-} from './models-host.ts'
+import { type ModelsHost, openModelsHost, readModelsPlan, whenStopped } from './models-host.ts'
 import { chooseRows, readStore, type StoreNow } from './read-store.ts'
+import { storeUntil } from './stoppable-store.ts'
 
 const COMMAND = 'comfy-machine models verify'
 
@@ -85,7 +80,7 @@ async function mend(host: ModelsHost, store: StoreNow, damages: readonly Damage[
   } finally {
     await hold.release()
   }
-  const tools = stoppableTools(context)
+  const tools = modelTools(context)
   try {
     const wanted = modelsToRepair(put, store.claims)
     finish(context, await bringModels(context, tools.open, wanted, { command: COMMAND, isPatient: true }))
