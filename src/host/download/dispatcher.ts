@@ -1,5 +1,5 @@
+import { fault } from '../fault.ts'
 import type { Exchange, Line, LineEvents } from './exchange.ts'
-import { fault } from './exchange.ts'
 import type { FileTask } from './file-task.ts'
 import { LibraryLine } from './library-line.ts'
 import { SocketLine } from './socket-line.ts'
@@ -19,7 +19,7 @@ export interface DispatcherSettings {
 const WATCH_MS = 500
 const SLOWEST_BYTES_PER_MS = 1
 // One buffer for all: what a socket has read is out of it before another one reads.
-const BUFFER_BYTES = 512 * 1024
+const BUFFER_BYTES = 256 * 1024
 
 interface Open {
   readonly line: Line

@@ -63,8 +63,3 @@ export function headersOf({ target, headers }: Exchange): Readonly<Record<string
     ...headers,
   }
 }
-
-/** A failure with an errno-like code. */
-export function fault(code: string, message: string, cause?: unknown): Error {
-  return Object.assign(new Error(message, cause === undefined ? {} : { cause }), { code })
-}

@@ -28,10 +28,12 @@ interface Work {
 }
 
 /** Whoever waits for a small file does not wait for a large one after it. */
-const TOLD_BYTES = 8 * 1024 * 1024
+const MIB = 1024 * 1024
+const TOLD_BYTES = 8 * MIB
 
 const files = new Map<number, Work>()
-const buffer = Buffer.allocUnsafeSlow(1024 * 1024)
+// It stays in the cache of the core between the read and the hash.
+const buffer = Buffer.allocUnsafeSlow(128 * 1024)
 
 function open(id: number, path: string): Work {
   const known = files.get(id)
@@ -57,6 +59,22 @@ function hashTo(work: Work, upTo: number, onRead = (_bytes: number): void => und
   }
 }
 
+/** Tells a MiB at a time: a message costs more than a read. */
+function tellReads(id: number): { readonly add: (bytes: number) => undefined; readonly end: () => void } {
+  let untold = 0
+  const end = (): void => {
+    if (untold > 0) answer({ kind: 'read', id, bytes: untold })
+    untold = 0
+  }
+  return {
+    add(bytes) {
+      untold += bytes
+      if (untold >= MIB) end()
+    },
+    end,
+  }
+}
+
 function carryOut(order: HashOrder): HashAnswer | undefined {
   if (order.kind === 'cancel') {
     close(order.id)
@@ -65,11 +83,9 @@ function carryOut(order: HashOrder): HashAnswer | undefined {
   const { id, path, upTo } = order
   try {
     const work = open(id, path)
-    hashTo(
-      work,
-      upTo,
-      order.kind === 'finish' && order.isTold ? (bytes) => answer({ kind: 'read', id, bytes }) : undefined,
-    )
+    const reads = order.kind === 'finish' && order.isTold ? tellReads(id) : undefined
+    hashTo(work, upTo, reads?.add)
+    reads?.end()
     if (order.kind === 'advance') return undefined
     close(id)
     return { kind: 'hashed', id, sha256: work.hash.digest('hex') }

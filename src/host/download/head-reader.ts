@@ -1,5 +1,5 @@
 import { parseResponseHead, type ResponseHead } from '../../models/response-head.ts'
-import { fault } from './exchange.ts'
+import { fault } from '../fault.ts'
 
 const LARGEST_HEAD = 64 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')

@@ -1,8 +1,9 @@
 import http from 'node:http'
 import https from 'node:https'
 import { headOf } from '../../models/response-head.ts'
-import { openAgent } from '../http-client.ts'
-import { type Exchange, fault, headersOf, type Line, type LineEvents, SKIPPED_BYTES } from './exchange.ts'
+import { openAgent } from '../agent.ts'
+import { fault } from '../fault.ts'
+import { type Exchange, headersOf, type Line, type LineEvents, SKIPPED_BYTES } from './exchange.ts'
 import { LineWatch } from './line-watch.ts'
 
 /** HTTP by node:http: for proxies, and for answers that need more of HTTP than the fast path speaks. */

@@ -1,7 +1,8 @@
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectSecure } from 'node:tls'
 import type { ResponseHead } from '../../models/response-head.ts'
-import { type Exchange, fault, headersOf, type Line, type LineEvents, NeedsLibrary, SKIPPED_BYTES } from './exchange.ts'
+import { fault } from '../fault.ts'
+import { type Exchange, headersOf, type Line, type LineEvents, NeedsLibrary, SKIPPED_BYTES } from './exchange.ts'
 import { HeadReader } from './head-reader.ts'
 import { LineWatch } from './line-watch.ts'
 
@@ -9,6 +10,8 @@ import { LineWatch } from './line-watch.ts'
 const EARLY_BYTES = 256 * 1024
 /** TLS delivers records of 16 KiB: they are gathered, because each write costs a system call. */
 const GATHERED_BYTES = 256 * 1024
+/** The rest of a body that is read to its end, whoever else waits. */
+const REST_BYTES = 1024 * 1024
 /** Requests under way on one connection, the one whose body comes among them. */
 const MOST_AHEAD = 4
 
@@ -116,7 +119,7 @@ export class SocketLine implements Line {
    */
   #isToGoOn(count: number): boolean {
     if (this.watch.isPaused) return false
-    if (count < this.#bufferBytes || this.#isClosed) return true
+    if (count < this.#bufferBytes || this.#left <= REST_BYTES || this.#isClosed) return true
     setImmediate(() => {
       if (!this.watch.isPaused && !this.#isClosed) this.#socket.resume()
     })

@@ -1,6 +1,7 @@
+import { fault } from '../fault.ts'
 import type { ModelSource } from '../model-ports.ts'
 import type { DeadHosts } from './dead-hosts.ts'
-import { fault, type Target } from './exchange.ts'
+import type { Target } from './exchange.ts'
 
 const MOST_REDIRECTS = 10
 
