@@ -27,8 +27,8 @@ interface Work {
   at: number
 }
 
-/** Whoever waits for a small file does not wait for a large one after it. */
 const MIB = 1024 * 1024
+/** Whoever waits for a small file does not wait for a large one after it. */
 const TOLD_BYTES = 8 * MIB
 
 const files = new Map<number, Work>()
