@@ -6,8 +6,10 @@ const PIECES = 256
 
 /** Bytes that a connection is first given of a file that comes in pieces. */
 const TRIAL_PIECE = 2 * MIB
-/** A connection is given about as much as it brings in so many milliseconds. */
+/** A connection is given about as much as it brings in so many milliseconds; of a large file more, for the sake of the server. */
 const PIECE_MS = 250
+const LARGE_PIECE_MS = 1_000
+const LARGE_BYTES = 2048 * MIB
 
 /** Bytes of the first request for a file, and of every piece of one that is not large. */
 export const FIRST_PIECE = 8 * MIB
@@ -20,6 +22,7 @@ export const FIRST_PIECE = 8 * MIB
 export function pieceSize(total: number, missing: number, connections: number, perMs: number | undefined): number {
   const even = Math.min(LARGEST, Math.max(FIRST_PIECE, Math.ceil(total / PIECES)))
   const share = Math.ceil(missing / (2 * connections))
-  const own = perMs === undefined ? TRIAL_PIECE : Math.ceil(perMs * PIECE_MS)
+  const ms = total > LARGE_BYTES ? LARGE_PIECE_MS : PIECE_MS
+  const own = perMs === undefined ? TRIAL_PIECE : Math.ceil(perMs * ms)
   return Math.min(even, Math.max(SMALLEST, Math.min(share, own)))
 }

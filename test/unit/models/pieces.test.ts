@@ -23,6 +23,8 @@ describe('pieceSize', () => {
     expect(pieceSize(GIB, GIB, 16, (12 * MIB) / 1000)).toBe(3 * MIB)
     expect(pieceSize(GIB, GIB, 16, undefined)).toBe(2 * MIB)
     expect(pieceSize(GIB, GIB, 16, 10)).toBe(MIB)
+    // Of a large file what it brings in a second.
+    expect(pieceSize(12 * GIB, 12 * GIB, 16, (12 * MIB) / 1000)).toBe(12 * MIB)
   })
 
   it('makes few requests of any file', () => {
