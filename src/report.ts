@@ -109,6 +109,9 @@ export interface FileProgress {
   readonly name: string
   readonly bytes: number
   readonly totalBytes?: number
+  /** Over the last seconds. */
+  readonly bytesPerSecond?: number
+  readonly remainingMs?: number
 }
 
 /** Name of the progress file within `$RUNTIME_DIRECTORY`. */

@@ -1,5 +1,5 @@
 import type { LaterModelsState } from '../observe/state.ts'
-import type { Progress } from '../report.ts'
+import type { FileProgress, Progress } from '../report.ts'
 import { formatTime } from './format.ts'
 
 /** How far something is, as `/status` and `/events` show it; what nobody knows is null. */
@@ -7,14 +7,18 @@ export function progressReport(progress: Progress): Readonly<Record<string, unkn
   return {
     done: progress.done,
     total: progress.total,
-    bytes: progress.bytes ?? null,
-    total_bytes: progress.totalBytes ?? null,
-    bytes_per_second: progress.bytesPerSecond ?? null,
-    remaining_ms: progress.remainingMs ?? null,
+    ...sizesReport(progress),
     current: progress.current,
-    files: (progress.files ?? []).map(({ name, bytes, totalBytes }) => {
-      return { name, bytes, total_bytes: totalBytes ?? null }
-    }),
+    files: (progress.files ?? []).map((file) => ({ name: file.name, ...sizesReport(file) })),
+  }
+}
+
+function sizesReport(sizes: Partial<FileProgress>): Readonly<Record<string, number | null>> {
+  return {
+    bytes: sizes.bytes ?? null,
+    total_bytes: sizes.totalBytes ?? null,
+    bytes_per_second: sizes.bytesPerSecond ?? null,
+    remaining_ms: sizes.remainingMs ?? null,
   }
 }
 

@@ -1,6 +1,7 @@
 import { laterModelsSentence } from '../emit/later-models-words.ts'
+import { renderRate, renderRemaining } from '../emit/rate.ts'
 import type { MachineState, StepPhase, StepState } from '../observe/state.ts'
-import type { Progress } from '../report.ts'
+import type { FileProgress, Progress } from '../report.ts'
 import { cut, flat, formatDuration } from './format.ts'
 import { barOf, fractionOf } from './progress-bar.ts'
 import type { Sighting } from './record.ts'
@@ -110,9 +111,16 @@ function progressLines(progress: Progress, words: string, style: TextStyle): rea
     barLine('    ', fractionOf(progress), words, style),
     ...files
       .slice(0, MOST_FILES)
-      .map((file) => barLine('      ', fractionOf({ ...file, done: 0, total: 0, current: [] }), file.name, style)),
+      .map((file) =>
+        barLine('      ', fractionOf({ ...file, done: 0, total: 0, current: [] }), fileWords(file), style),
+      ),
     ...more,
   ]
+}
+
+function fileWords({ name, bytesPerSecond, remainingMs }: FileProgress): string {
+  const rate = bytesPerSecond === undefined ? [] : [renderRate(bytesPerSecond)]
+  return [name, ...rate, ...(remainingMs === undefined ? [] : [`${renderRemaining(remainingMs)} left`])].join(', ')
 }
 
 function barLine(indent: string, fraction: number, words: string, style: TextStyle): Line {

@@ -2,9 +2,8 @@ import { createHeartbeat, type InstallContext } from '../install/context.ts'
 import { openTeller, type Told } from '../install/teller.ts'
 import type { FileProgress, Progress } from '../report.ts'
 import { renderProgress } from './model-plan.ts'
+import { Pace } from './pace.ts'
 
-/** The rate is that of so many microseconds before now. */
-const WINDOW_US = 5_000_000
 const MOST_SHOWN = 8
 
 /** Counts what arrives of one file. */
@@ -29,8 +28,7 @@ export interface Meter {
 
 interface Counted {
   readonly name: string
-  readonly totalBytes: number | undefined
-  bytes: number
+  readonly pace: Pace
 }
 
 /** A meter over `total` models; bytes move the deadline of the start and call `onBytes`, silence does not. */
@@ -38,48 +36,40 @@ export function createMeter(context: InstallContext, total: number, onBytes = ()
   const { clock } = context.host
   const beat = createHeartbeat(context.host)
   const current = new Set<Counted>()
-  let totalBytes: number | undefined
-  let [done, bytes, arrived] = [0, 0, 0]
-  let samples = [{ us: clock.nowUs(), arrived: 0 }]
-  const rate = (): number | undefined => {
-    const us = clock.nowUs()
-    const old = samples.findLastIndex((sample) => us - sample.us >= WINDOW_US)
-    samples = [...samples.slice(Math.max(0, old)), { us, arrived }]
-    const [first] = samples
-    return first === undefined || first.us === us ? undefined : ((arrived - first.arrived) / (us - first.us)) * 1e6
-  }
+  const whole = new Pace(clock.nowUs())
+  let done = 0
   const teller = openTeller(context, (): Told => {
-    const sizes = { bytes, ...(totalBytes === undefined ? {} : { totalBytes: Math.max(totalBytes, bytes) }) }
+    const nowUs = clock.nowUs()
     const shown = [...current].slice(0, MOST_SHOWN)
     const names = shown.map(({ name }) => name)
-    const files = shown.length === 0 ? {} : { files: shown.map(toFile) }
-    const progress = { done, total, ...withRate(sizes, rate()), current: names, ...files }
+    const files = shown.map(({ name, pace }): FileProgress => ({ name, ...pace.read(nowUs) }))
+    const all: Progress = { done, total, ...whole.read(nowUs), current: names }
+    const progress = files.length === 0 ? all : { ...all, files }
     return { text: renderProgress(progress), progress }
   })
-  const take = (file: Counted, count: number): void => {
-    file.bytes += count
-    bytes += count
-    teller.touch()
-  }
   return {
     expect(all) {
-      totalBytes = all
+      whole.expect(all)
       teller.touch()
     },
     begin(name, size) {
-      const file: Counted = { name, totalBytes: size, bytes: 0 }
+      const pace = new Pace(clock.nowUs(), size)
+      const file: Counted = { name, pace }
       current.add(file)
       teller.touch()
       return {
         add(count) {
+          for (const each of [whole, pace]) each.add(count)
           if (count > 0) {
-            arrived += count
             beat()
             onBytes()
           }
-          take(file, count)
+          teller.touch()
         },
-        resume: (count) => take(file, count),
+        resume(count) {
+          for (const each of [whole, pace]) each.resume(count)
+          teller.touch()
+        },
         finish: () => void current.delete(file),
       }
     },
@@ -88,22 +78,5 @@ export function createMeter(context: InstallContext, total: number, onBytes = ()
       teller.touch()
     },
     stop: () => teller.stop(),
-  }
-}
-
-function toFile({ name, bytes, totalBytes }: Counted): FileProgress {
-  return { name, bytes, ...(totalBytes === undefined ? {} : { totalBytes: Math.max(totalBytes, bytes) }) }
-}
-
-type Sizes = Required<Pick<Progress, 'bytes'>> & Pick<Progress, 'totalBytes'>
-
-function withRate(sizes: Sizes, bytesPerSecond: number | undefined): Omit<Progress, 'done' | 'total' | 'current'> {
-  if (bytesPerSecond === undefined) return sizes
-  const leftBytes = (sizes.totalBytes ?? 0) - sizes.bytes
-  const known = leftBytes > 0 && bytesPerSecond > 0
-  return {
-    ...sizes,
-    bytesPerSecond: Math.round(bytesPerSecond),
-    ...(known ? { remainingMs: Math.round((leftBytes / bytesPerSecond) * 1000) } : {}),
   }
 }

@@ -1,4 +1,4 @@
-import { formatDuration } from '../emit/duration.ts'
+import { renderRate, renderRemaining } from '../emit/rate.ts'
 import type { WantedModel } from '../install/components.ts'
 import type { Progress } from '../report.ts'
 
@@ -93,16 +93,4 @@ export function renderProgress(progress: Progress): string {
   const rate = bytesPerSecond === undefined ? [] : [renderRate(bytesPerSecond)]
   const left = remainingMs === undefined ? [] : [`${renderRemaining(remainingMs)} left`]
   return [`${done}/${total} models`, `${size} ${unit.name}`, ...rate, ...left].join(', ')
-}
-
-function renderRate(bytesPerSecond: number): string {
-  if (bytesPerSecond < 95_000) return `${Math.round(bytesPerSecond / 1e3)} kB/s`
-  return `${(bytesPerSecond / 1e6).toFixed(bytesPerSecond < 9.95e6 ? 1 : 0)} MB/s`
-}
-
-/** Whole seconds below ten minutes, whole minutes above: an estimate is not worth more. */
-function renderRemaining(ms: number): string {
-  const unitUs = ms < 600_000 ? 1e6 : 60e6
-  const us = Math.max(1, Math.round((ms * 1000) / unitUs)) * unitUs
-  return formatDuration(us).replace(/ 0 (s|min)$|\.0(?= s$)/, '')
 }

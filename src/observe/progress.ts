@@ -14,14 +14,12 @@ export function parseProgress(text: string | undefined, invocationId: string): P
   if (done === undefined || total === undefined) return undefined
   const names: unknown[] = Array.isArray(value['current']) ? value['current'] : []
   const texts = names.filter((name) => typeof name === 'string').slice(0, MOST_NAMES)
-  const sizes = ['bytes', 'totalBytes', 'bytesPerSecond', 'remainingMs'] as const
-  const known = sizes.map((name) => [name, readNumber(value[name])] as const).filter(([, size]) => size !== undefined)
   const entries: unknown[] = Array.isArray(value['files']) ? value['files'] : []
   const files = entries.slice(0, MOST_NAMES).flatMap(readFile)
   return {
     done: Math.min(done, total),
     total,
-    ...Object.fromEntries(known),
+    ...readSizes(value),
     current: texts.map((name) => name.slice(0, LONGEST_NAME)),
     ...(files.length === 0 ? {} : { files }),
   }
@@ -30,9 +28,16 @@ export function parseProgress(text: string | undefined, invocationId: string): P
 function readFile(value: unknown): readonly FileProgress[] {
   if (typeof value !== 'object' || value === null) return []
   const { name, ...sizes }: Readonly<Record<string, unknown>> = { ...value }
-  const [bytes, totalBytes] = [readNumber(sizes['bytes']), readNumber(sizes['totalBytes'])]
-  if (typeof name !== 'string' || bytes === undefined) return []
-  return [{ name: name.slice(0, LONGEST_NAME), bytes, ...(totalBytes === undefined ? {} : { totalBytes }) }]
+  const known = readSizes(sizes)
+  const { bytes } = known
+  return typeof name !== 'string' || bytes === undefined ? [] : [{ name: name.slice(0, LONGEST_NAME), ...known, bytes }]
+}
+
+const SIZES = ['bytes', 'totalBytes', 'bytesPerSecond', 'remainingMs'] as const
+
+function readSizes(value: Readonly<Record<string, unknown>>): Partial<Record<(typeof SIZES)[number], number>> {
+  const known = SIZES.map((name) => [name, readNumber(value[name])] as const)
+  return Object.fromEntries(known.filter(([, size]) => size !== undefined))
 }
 
 /** Shows the progress of the unit's step while the step runs; without a new one the last stays, and none outlasts the run. */

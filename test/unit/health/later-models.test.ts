@@ -55,7 +55,7 @@ describe('while models are loaded after the start', () => {
   it('a terminal with room has a bar for each file', () => {
     const [bar, first, second] = linesOf(loading, 60).slice(-3)
     expect(bar).toMatch(/^ {4}█+░+ +30%$/)
-    expect(first).toMatch(/^ {6}█+░+ +50% {2}wan\.safetensors$/)
+    expect(first).toMatch(/^ {6}█+░+ +50% {2}wan\.safetensors, 200 MB\/s, 45 s left$/)
     expect(second).toMatch(/^ {6}░+ +0% {2}lora\.safetensors$/)
     expect(linesOf(loading, 20).join('\n')).not.toContain('wan.safetensors')
   })
@@ -64,7 +64,11 @@ describe('while models are loaded after the start', () => {
     const report = statusReport(loading, BEGUN_US).body['later_models']
     expect(report).toMatchObject({
       ...{ unit: LATER_MODELS, state: 'running', detail: SAID, end: null },
-      progress: { done: 1, total: 3, files: [{ name: 'wan.safetensors', bytes: 9e9, total_bytes: 18e9 }, {}] },
+      progress: {
+        done: 1,
+        total: 3,
+        files: [{ name: 'wan.safetensors', bytes: 9e9, total_bytes: 18e9, bytes_per_second: 200e6 }, {}],
+      },
     })
     expect(statusReport(whole, BEGUN_US).body['later_models']).toBeNull()
     expect(renderPage(loading, BEGUN_US)).toContain(`loading after the start: ${SAID}<progress value="0.300">`)

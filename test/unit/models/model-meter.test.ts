@@ -37,7 +37,7 @@ describe('createMeter', () => {
         bytesPerSecond: 9_750_000,
         remainingMs: 6_256,
         current: ['a'],
-        files: [{ name: 'a', bytes: 39 * MB, totalBytes: 100 * MB }],
+        files: [{ name: 'a', bytes: 39 * MB, totalBytes: 100 * MB, bytesPerSecond: 9_750_000, remainingMs: 6_256 }],
       },
       text: '0/2 models, 39.0/100 MB, 9.8 MB/s, 6 s left',
     })
@@ -89,7 +89,14 @@ describe('createMeter', () => {
     meter.file.add(MB)
     await context.pass(1_000)
     expect(last(context)).toEqual({
-      progress: { done: 0, total: 1, bytes: MB, bytesPerSecond: MB, current: ['a'], files: [{ name: 'a', bytes: MB }] },
+      progress: {
+        done: 0,
+        total: 1,
+        bytes: MB,
+        bytesPerSecond: MB,
+        current: ['a'],
+        files: [{ name: 'a', bytes: MB, bytesPerSecond: MB }],
+      },
       text: '0/1 models, 1.0 MB, 1.0 MB/s',
     })
     meter.stop()
@@ -104,8 +111,28 @@ describe('createMeter', () => {
     await context.pass(1_000)
     const { current, files: shown } = last(context).progress as Progress
     expect(current).toEqual(['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8'])
-    expect(shown?.[0]).toEqual({ name: 'm1', bytes: 20, totalBytes: 20 })
+    expect(shown?.[0]).toEqual({ name: 'm1', bytes: 20, totalBytes: 20, bytesPerSecond: 20 })
     expect(shown?.length).toBe(8)
+    meter.stop()
+  })
+
+  it('knows the pace of each file beside that of all', async () => {
+    const context = memoryContext()
+    const meter = createMeter(context, 2)
+    meter.expect(110 * MB)
+    const [fast, slow] = [meter.begin('fast', 100 * MB), meter.begin('slow', 10 * MB)]
+    for (let second = 0; second < 3; second++) {
+      fast.add(9 * MB)
+      slow.add(MB)
+      await context.pass(1_000)
+    }
+    expect(last(context).progress).toMatchObject({
+      ...{ bytes: 30 * MB, bytesPerSecond: 10 * MB, remainingMs: 8_000 },
+      files: [
+        { name: 'fast', bytesPerSecond: 9 * MB, remainingMs: 8_111 },
+        { name: 'slow', bytesPerSecond: MB, remainingMs: 7_000 },
+      ],
+    })
     meter.stop()
   })
 

@@ -11,7 +11,7 @@ export const PROGRESS: Progress = {
   ...{ done: 1, total: 3, bytes: 12e9, totalBytes: 40e9, bytesPerSecond: 212e6, remainingMs: 120_000 },
   current: ['wan.safetensors', 'lora.safetensors'],
   files: [
-    { name: 'wan.safetensors', bytes: 9e9, totalBytes: 18e9 },
+    { name: 'wan.safetensors', bytes: 9e9, totalBytes: 18e9, bytesPerSecond: 200e6, remainingMs: 45_000 },
     { name: 'lora.safetensors', bytes: 1e6 },
   ],
 }
