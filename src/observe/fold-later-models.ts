@@ -36,7 +36,9 @@ export function foldLaterModels(
 
 // Just before it starts a unit again systemd has given it the next invocation, and tells of the end of the last one still.
 function asOfItsRun(unit: UnitSnapshot, last: LaterModelsState | undefined): UnitSnapshot {
-  const isOfLast = isWaiting(unit) && last !== undefined && last.startUs === startOfRun(unit)
+  // What was told first of the run was told before its process was.
+  const starts = [unit.execMainStartUs, unit.inactiveExitUs]
+  const isOfLast = isWaiting(unit) && last !== undefined && starts.includes(last.startUs)
   return isOfLast ? { ...unit, invocationId: last.invocationId } : unit
 }
 

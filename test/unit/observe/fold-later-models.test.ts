@@ -100,11 +100,14 @@ describe('models that are loaded after the start', () => {
     expect(missing(foldRun(runOf.done(3), [childOf('wan', 'done')])(again).machine)).toEqual([])
   })
 
-  test('end with their own run, also when only its end under the next invocation was seen', () => {
+  test.each([
+    ['its process was told of', { execMainStartUs: at(61) }],
+    ['its process was not told of yet', { execMainStartUs: 0 }],
+  ])('end with their own run, also when only its end under the next invocation was seen and %s', (_, first) => {
     const gone = childOf('wan', 'failed', 'CM1801')
     const { machine, happenings } = foldAll(ready(), [
-      foldRun(runOf.running(1), [], PROGRESS),
-      foldRun(runOf.waiting(2), [gone]),
+      foldRun(changed(runOf.running(1), first), [], PROGRESS),
+      foldRun(changed(runOf.waiting(2), { execMainStartUs: at(61) }), [gone]),
       foldRun(changed(runOf.running(2), { execMainStartUs: at(95) }), [], PROGRESS),
       foldRun(changed(runOf.done(2), { execMainStartUs: at(95) }), [childOf('wan', 'done')]),
     ])
