@@ -53,6 +53,13 @@ export const SKIPPED_BYTES = 64 * 1024
 /** The answer needs more of HTTP than the fast path speaks: the library is to ask again. */
 export class NeedsLibrary extends Error {}
 
+/** Where a URL is connected to. */
+export function addressOf(url: URL): { readonly host: string; readonly port: number; readonly isSecure: boolean } {
+  const isSecure = url.protocol === 'https:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  return { host, port: url.port === '' ? (isSecure ? 443 : 80) : Number(url.port), isSecure }
+}
+
 /** Headers that every request has, the ones of the exchange among them. */
 export function headersOf({ target, headers }: Exchange): Readonly<Record<string, string>> {
   return {

@@ -2,7 +2,15 @@ import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectSecure } from 'node:tls'
 import type { ResponseHead } from '../../models/response-head.ts'
 import { fault } from '../fault.ts'
-import { type Exchange, headersOf, type Line, type LineEvents, NeedsLibrary, SKIPPED_BYTES } from './exchange.ts'
+import {
+  addressOf,
+  type Exchange,
+  headersOf,
+  type Line,
+  type LineEvents,
+  NeedsLibrary,
+  SKIPPED_BYTES,
+} from './exchange.ts'
 import { HeadReader } from './head-reader.ts'
 import { LineWatch } from './line-watch.ts'
 
@@ -43,13 +51,11 @@ export class SocketLine implements Line {
   #lastPerMs = 0
 
   constructor(url: URL, events: LineEvents, buffer: Buffer, connectMs: number) {
-    const isSecure = url.protocol === 'https:'
+    const { host, port, isSecure } = addressOf(url)
     this.origin = url.origin
     this.#events = events
     this.#bufferBytes = buffer.length
     this.#gathered = isSecure ? Buffer.allocUnsafeSlow(GATHERED_BYTES) : undefined
-    const host = url.hostname.replace(/^\[|\]$/g, '')
-    const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port)
     const onread = { buffer, callback: (count: number, data: Uint8Array) => this.#onRead(data, count) }
     const options = { host, port, onread, noDelay: true }
     this.#socket = isSecure
