@@ -11,6 +11,7 @@ import {
   NeedsLibrary,
   SKIPPED_BYTES,
 } from './exchange.ts'
+import { Gather } from './gather.ts'
 import { HeadReader } from './head-reader.ts'
 import { LineWatch } from './line-watch.ts'
 
@@ -34,10 +35,9 @@ export class SocketLine implements Line {
   readonly #events: LineEvents
   readonly #socket: Socket
   readonly #bufferBytes: number
-  readonly #gathered: Buffer | undefined
+  readonly #gather: Gather
   readonly #heads = new HeadReader()
   readonly #queue: Exchange[] = []
-  #filled = 0
   #answer: ResponseHead | undefined
   #left = 0
   #isWanted = true
@@ -55,7 +55,7 @@ export class SocketLine implements Line {
     this.origin = url.origin
     this.#events = events
     this.#bufferBytes = buffer.length
-    this.#gathered = isSecure ? Buffer.allocUnsafeSlow(GATHERED_BYTES) : undefined
+    this.#gather = new Gather(isSecure ? GATHERED_BYTES : 0, (data) => this.#pass(data))
     const onread = { buffer, callback: (count: number, data: Uint8Array) => this.#onRead(data, count) }
     const options = { host, port, onread, noDelay: true }
     this.#socket = isSecure
@@ -113,7 +113,7 @@ export class SocketLine implements Line {
         at += this.#answer === undefined ? this.#readHead(data, at, count) : this.#readBody(data, at, count)
       }
     } catch (thrown) {
-      this.#filled = 0
+      this.#gather.drop()
       this.destroy(thrown as Error)
     }
     return this.#isToGoOn(count)
@@ -169,27 +169,10 @@ export class SocketLine implements Line {
     this.#left -= length
     this.#bodyBytes += length
     this.watch.see(length)
-    if (this.#isWanted) this.#deliver(data.subarray(at, at + length))
+    if (this.#isWanted) this.#gather.add(data.subarray(at, at + length))
     if (this.#left === 0) this.#end()
     else this.#askAhead()
     return length
-  }
-
-  #deliver(data: Uint8Array): void {
-    const gathered = this.#gathered
-    if (gathered !== undefined && this.#filled + data.length > gathered.length) this.#flush()
-    if (gathered === undefined || data.length >= gathered.length) {
-      this.#pass(data)
-      return
-    }
-    gathered.set(data, this.#filled)
-    this.#filled += data.length
-  }
-
-  #flush(): void {
-    const length = this.#filled
-    this.#filled = 0
-    if (length > 0 && this.#gathered !== undefined) this.#pass(this.#gathered.subarray(0, length))
   }
 
   #pass(data: Uint8Array): void {
@@ -206,7 +189,7 @@ export class SocketLine implements Line {
   /** What was gathered has arrived, whatever comes after. */
   #flushLast(error: Error): Error {
     try {
-      if (this.#answer !== undefined && this.#isWanted) this.#flush()
+      if (this.#answer !== undefined && this.#isWanted) this.#gather.flush()
       return error
     } catch (thrown) {
       return thrown as Error
@@ -214,7 +197,7 @@ export class SocketLine implements Line {
   }
 
   #end(): void {
-    if (this.#isWanted) this.#flush()
+    if (this.#isWanted) this.#gather.flush()
     if (this.#isClosed) return
     const isKept = this.#answer?.isKept === true
     this.#lastPerMs = this.#bodyBytes / Math.max(1, Date.now() - this.#bodyMs)
