@@ -46,9 +46,11 @@ const startOfRun = (unit: UnitSnapshot): number => unit.execMainStartUs || unit.
 
 const endOfAttempt = (unit: UnitSnapshot): number => endAfter(attemptStart(unit), attemptEnd(unit))
 
-function stateOf({ activeState, ...unit }: UnitSnapshot): LaterModelsState['state'] | undefined {
-  if (isWaiting({ activeState, ...unit })) return 'waiting'
-  switch (activeState) {
+function stateOf(unit: UnitSnapshot): LaterModelsState['state'] | undefined {
+  // For a moment systemd tells of a process that it has just started and of a unit that still waits for that.
+  const hasEnded = unit.execMainExitUs >= unit.execMainStartUs
+  if (isWaiting(unit) && hasEnded) return 'waiting'
+  switch (unit.activeState) {
     case 'activating':
       return 'running'
     case 'active':

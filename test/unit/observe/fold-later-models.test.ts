@@ -120,6 +120,22 @@ describe('models that are loaded after the start', () => {
     expect(missing(machine)).toEqual([])
   })
 
+  test('go on with a run that has just begun while systemd still calls the unit waiting', () => {
+    const gone = childOf('wan', 'failed', 'CM1801')
+    const begun = changed(runOf.waiting(2), { execMainStartUs: at(95), execMainExitUs: at(70), result: 'success' })
+    const { machine, happenings } = foldAll(ready(), [
+      foldRun(runOf.waiting(1), [gone]),
+      foldRun(begun),
+      foldRun(changed(runOf.done(2), { execMainStartUs: at(95) }), [childOf('wan', 'done')]),
+    ])
+    const ends = happenings.filter((each) => each.kind === 'later-models-ended')
+    expect(ends.map(({ loading, children }) => [loading.state, children.length])).toEqual([
+      ['waiting', 1],
+      ['done', 1],
+    ])
+    expect(missing(machine)).toEqual([])
+  })
+
   test('are stopped when somebody stops the unit, unless they are there', () => {
     const stopped = (unit: typeof runOf.done) =>
       changed(unit(), { activeState: 'inactive', subState: 'dead', inactiveEnterUs: at(80), execMainExitUs: at(80) })
