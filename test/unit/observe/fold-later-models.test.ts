@@ -122,7 +122,7 @@ describe('models that are loaded after the start', () => {
 
   test('go on with a run that has just begun while systemd still calls the unit waiting', () => {
     const gone = childOf('wan', 'failed', 'CM1801')
-    const begun = changed(runOf.waiting(2), { execMainStartUs: at(95), execMainExitUs: at(70), result: 'success' })
+    const begun = changed(runOf.waiting(2), { inactiveExitUs: at(94), execMainStartUs: at(95), execMainExitUs: at(70) })
     const { machine, happenings } = foldAll(ready(), [
       foldRun(runOf.waiting(1), [gone]),
       foldRun(begun),
