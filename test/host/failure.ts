@@ -1,4 +1,4 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import { type ErrorCode, stepOfCode } from '../../src/errors.ts'
 import { stepOf } from '../../src/steps.ts'
 import type { Host } from './host.ts'
@@ -85,7 +85,14 @@ async function expectJournal(
 export async function expectFailureSpan(host: Host, trace: string, expected: ExpectedFailure): Promise<void> {
   const { code, unit = 'comfy-machine.service', says } = expected
   const step = stepOf(stepOfCode(code))
-  const spans = await waitForTrace(host, trace)
+  // The root may come a moment before a step whose unit's last lines were waited for.
+  const spans = await vi.waitUntil(
+    async () => {
+      const all = await waitForTrace(host, trace)
+      return all.some(({ name }) => name === step.event) && all
+    },
+    { timeout: 20_000, interval: 200 },
+  )
   const root = spans.filter((span) => span.parentSpanId === '')
   expect(root.map(({ name, status }) => [name, status.code])).toEqual([['machine.startup', 'error']])
   const own = spans.find((span) => span.name === step.event)
