@@ -34,7 +34,7 @@ export const systemFiles: Files = {
   },
   readLink: (path) => unlessMissing(fs.readlink(path)),
   rename: (from, to) => fs.rename(from, to),
-  remove,
+  remove: (path) => fs.rm(path, { recursive: true, force: true }),
   async freeSpace(path) {
     const stat = await fs.statfs(path)
     return { bytes: stat.bavail * stat.bsize, inodes: stat.files === 0 ? Number.MAX_SAFE_INTEGER : stat.ffree }
@@ -114,42 +114,8 @@ async function appendText(path: string, text: string, options: WriteOptions = {}
   }
 }
 
-/** rm(3) of Node looks twice before it removes: one call for what is a file or is not there. */
-async function remove(path: string): Promise<void> {
-  try {
-    await fs.unlink(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-    await fs.rm(path, { recursive: true, force: true })
-  }
-}
-
-const syncing = new Map<string, Promise<void>>()
-const nextSync = new Map<string, Promise<void>>()
-
-/** fsync of a directory, so that a rename within it survives a power cut. Those who ask while one is under way share the next one. */
-export function syncDirectory(path: string): Promise<void> {
-  const current = syncing.get(path)
-  if (current === undefined) return beginSync(path)
-  const next =
-    nextSync.get(path) ??
-    current
-      .catch(() => undefined)
-      .then(() => {
-        nextSync.delete(path)
-        return beginSync(path)
-      })
-  nextSync.set(path, next)
-  return next
-}
-
-function beginSync(path: string): Promise<void> {
-  const sync = syncNow(path).finally(() => syncing.delete(path))
-  syncing.set(path, sync)
-  return sync
-}
-
-async function syncNow(path: string): Promise<void> {
+/** fsync of a directory, so that a rename within it survives a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
   const handle = await fs.open(path, 'r')
   try {
     await handle.sync()
