@@ -1,7 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
-import { isPageType } from '../../models/answer.ts'
-import { judgeStatus } from '../../models/resume.ts'
+import { isPageType, judgeStatus } from '../../models/answer.ts'
 import { openAgent } from '../agent.ts'
 import type { ModelSource } from '../model-ports.ts'
 import type { DeadHosts } from './dead-hosts.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isPage, readAnswer, readValidators } from '../../../src/models/answer.ts'
+import { isPage, judgeStatus, parseContentRange, readAnswer, readValidators } from '../../../src/models/answer.ts'
 import { parseResponseHead } from '../../../src/models/response-head.ts'
 
 const answer = (...lines: readonly string[]) => readAnswer(parseResponseHead(lines.join('\r\n')), 1_000_000)
@@ -48,5 +48,30 @@ describe('isPage', () => {
 
   it.each(['', '{"a":1}', '<', '<svg>', 'PK\u0003\u0004', 'version https://git-lfs'])('takes %j for a file', (text) => {
     expect(page(text)).toBe(false)
+  })
+})
+
+describe('parseContentRange', () => {
+  it('reads first byte and total', () => {
+    expect(parseContentRange('bytes 40-99/100')).toEqual({ from: 40, to: 100, total: 100 })
+    expect(parseContentRange('bytes 40-99/*')).toEqual({ from: 40, to: 100, total: null })
+    expect(parseContentRange('bytes */100')).toBeUndefined()
+    expect(parseContentRange(undefined)).toBeUndefined()
+  })
+})
+
+describe('judgeStatus', () => {
+  it.each([
+    [200, 'whole'],
+    [206, 'part'],
+    [302, 'redirect'],
+    [401, 'auth'],
+    [403, 'auth'],
+    [404, 'refused'],
+    [416, 'range'],
+    [429, 'retry'],
+    [503, 'retry'],
+  ])('%i is %s', (status, meaning) => {
+    expect(judgeStatus(status)).toBe(meaning)
   })
 })
